@@ -1,0 +1,2 @@
+//! The metadata worker: the only user of Exiv2, in a process of its own.
+fn main() {}

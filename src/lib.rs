@@ -1,0 +1,38 @@
+//! Photo Factory: files the photos that phones drop into an inbox, and never loses one.
+//!
+//! # The way of a photo
+//!
+//! ```text
+//! phone ──Syncthing──▶ Photos_Inbox/
+//!                          │ inbox: events are hints, the periodic rescan is the truth
+//!                          ▼
+//!   librarian   settle ─▶ read (hash + metadata) ─▶ decide ──────────┐
+//!                          │ new                                     │ same bytes are kept already
+//!                 intent in the ledger                       compare with the kept copy
+//!                 place in Originals (disk)                  clear the inbox name (disk)
+//!                 finish in the ledger
+//!                 clear the inbox name (disk)
+//! ```
+//!
+//! # The rooms, and whom each may name
+//!
+//! | room | does | may name |
+//! |---|---|---|
+//! | [`asset`] | the vocabulary: hash, kinds, capture time, flags. No I/O | nobody |
+//! | [`disk`] | the only room that changes files in Inbox and Storage | asset |
+//! | [`ledger`] | the memory: what stands in Originals (redb) | asset |
+//! | [`config`] | what was typed, made usable | nobody |
+//! | [`librarian`] | the photo line | asset, disk, ledger, config |
+//! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
+//! | [`dashboard`] | the status page and its JSON | asset, ledger, monitor, config |
+//! | [`appliance`] | wires the services; channels, start and stop | all above |
+//! | [`cli`] | one function per command; the only room that prints | all above |
+//!
+//! `tests/rooms.rs` holds the code to this table.
+//!
+//! # Deliberately absent
+//!
+//! A Clock/Fs/Store trait zoo (tests use real folders; time is a parameter, `now`), a central errors file, a utils file,
+//! global state.
+
+pub mod asset;

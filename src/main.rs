@@ -1,0 +1,2 @@
+//! The program: arguments, one call, an exit code.
+fn main() {}
