@@ -69,7 +69,11 @@ pub fn give_back(file: &File) {
 fn set(file: &File, command: libc::c_int, argument: libc::c_int) -> io::Result<libc::c_int> {
     // SAFETY: the descriptor is open for as long as `file` is borrowed, and all three commands take a plain integer.
     let answer = unsafe { libc::fcntl(file.as_raw_fd(), command, argument) };
-    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+    if answer < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(answer)
+    }
 }
 
 #[cfg(test)]
@@ -91,11 +95,20 @@ mod tests {
         assert!(still_held(&reader));
         // O_NONBLOCK: the opener is refused instead of being made to wait, and the lease is known to be wanted.
         use std::os::unix::fs::OpenOptionsExt;
-        let refused = OpenOptions::new().write(true).custom_flags(libc::O_NONBLOCK).open(&path);
-        assert_eq!(refused.expect_err("must wait").kind(), io::ErrorKind::WouldBlock);
+        let refused = OpenOptions::new()
+            .write(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(&path);
+        assert_eq!(
+            refused.expect_err("must wait").kind(),
+            io::ErrorKind::WouldBlock
+        );
         assert!(!still_held(&reader));
         give_back(&reader);
-        OpenOptions::new().write(true).open(&path).expect("free again");
+        OpenOptions::new()
+            .write(true)
+            .open(&path)
+            .expect("free again");
         std::fs::remove_file(&path).expect("removed");
     }
 }
