@@ -36,3 +36,5 @@
 //! global state.
 
 pub mod asset;
+pub mod config;
+pub mod disk;
