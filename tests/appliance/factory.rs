@@ -77,7 +77,11 @@ impl Factory {
 
     /// Adds settings to those all tests share.
     pub(crate) fn configure(&self, more: &str) {
-        fs::write(self.root.join("photo-factory.toml"), format!("{SETTINGS}{more}")).unwrap();
+        fs::write(
+            self.root.join("photo-factory.toml"),
+            format!("{SETTINGS}{more}"),
+        )
+        .unwrap();
     }
 
     pub(crate) fn root(&self) -> &Path {
@@ -102,7 +106,12 @@ impl Factory {
     }
 
     /// Lays a finished file with this modification time into the inbox.
-    pub(crate) fn put_at(&self, name: impl AsRef<Path>, content: &[u8], mtime: SystemTime) -> PathBuf {
+    pub(crate) fn put_at(
+        &self,
+        name: impl AsRef<Path>,
+        content: &[u8],
+        mtime: SystemTime,
+    ) -> PathBuf {
         let path = self.inbox().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         let mut file = File::create(&path).unwrap();
@@ -131,9 +140,16 @@ impl Factory {
 
     /// One pass with more arguments.
     pub(crate) fn ingest_with(&self, arguments: &[&str]) -> Ingested {
-        let output = self.command().args(["ingest", "--json"]).args(arguments).output().unwrap();
+        let output = self
+            .command()
+            .args(["ingest", "--json"])
+            .args(arguments)
+            .output()
+            .unwrap();
         let mut files = json_lines(&output);
-        let summary = files.pop().map_or(Value::Null, |last| last["summary"].clone());
+        let summary = files
+            .pop()
+            .map_or(Value::Null, |last| last["summary"].clone());
         assert!(
             summary.is_object(),
             "no summary from ingest ({}): {}",
@@ -150,7 +166,11 @@ impl Factory {
     /// Every row of the ledger.
     pub(crate) fn rows(&self) -> Vec<Value> {
         let output = self.run(&["export"]);
-        assert!(output.status.success(), "export: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "export: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         json_lines(&output)
     }
 
@@ -158,7 +178,12 @@ impl Factory {
     pub(crate) fn filed(&self) -> BTreeMap<PathBuf, String> {
         files_below(&self.originals())
             .into_iter()
-            .map(|path| (path.strip_prefix(self.storage()).unwrap().to_owned(), hash_of(&path)))
+            .map(|path| {
+                (
+                    path.strip_prefix(self.storage()).unwrap().to_owned(),
+                    hash_of(&path),
+                )
+            })
             .collect()
     }
 
@@ -172,7 +197,12 @@ impl Factory {
         let rows: BTreeMap<PathBuf, String> = self
             .rows()
             .iter()
-            .map(|row| (PathBuf::from(text(row, "final_path")), text(row, "file_hash").to_owned()))
+            .map(|row| {
+                (
+                    PathBuf::from(text(row, "final_path")),
+                    text(row, "file_hash").to_owned(),
+                )
+            })
             .collect();
         assert_eq!(rows, self.filed(), "left: the ledger; right: Originals");
     }
@@ -320,10 +350,12 @@ pub(crate) fn hash_of(path: &Path) -> String {
 /// SHA-256 in hex.
 pub(crate) fn hash(content: &[u8]) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(content).iter().fold(String::new(), |mut hex, byte| {
-        write!(hex, "{byte:02x}").unwrap();
-        hex
-    })
+    Sha256::digest(content)
+        .iter()
+        .fold(String::new(), |mut hex, byte| {
+            write!(hex, "{byte:02x}").unwrap();
+            hex
+        })
 }
 
 /// A text field of a JSON object.
@@ -342,8 +374,14 @@ pub(crate) fn json_lines(output: &Output) -> Vec<Value> {
 }
 
 /// One HTTP exchange: status and body.
-pub(crate) fn http(address: &str, method: &str, path: &str, headers: &[(&str, &str)]) -> (u16, String) {
-    try_http(address, method, path, headers).unwrap_or_else(|error| panic!("{method} {path}: {error}"))
+pub(crate) fn http(
+    address: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+) -> (u16, String) {
+    try_http(address, method, path, headers)
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"))
 }
 
 /// The same where nobody may be listening yet.
@@ -355,7 +393,10 @@ pub(crate) fn try_http(
 ) -> std::io::Result<(u16, String)> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{method} {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n")?;
+    write!(
+        stream,
+        "{method} {path} HTTP/1.0\r\nHost: {address}\r\nConnection: close\r\nContent-Length: 0\r\n"
+    )?;
     for (name, value) in headers {
         write!(stream, "{name}: {value}\r\n")?;
     }
