@@ -5,6 +5,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::similar_names,
     clippy::cast_possible_truncation,
     reason = "tests make and change files, and fail by panicking"
 )]

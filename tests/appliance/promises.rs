@@ -178,7 +178,7 @@ fn p1_p5_a_daemon_killed_again_and_again_files_everything_in_the_end() {
     let mut factory = Factory::new("killed-daemon");
     let mut pictures = Load::new(4);
     let mut given = BTreeSet::new();
-    for round in 0..5 {
+    for round in 0..5_usize {
         for number in 0..40 {
             let content = pictures.next(
                 &Exif::taken(&format!("2022:05:{:02} 07:08:{number:02}", round + 1)),
@@ -190,7 +190,7 @@ fn p1_p5_a_daemon_killed_again_and_again_files_everything_in_the_end() {
         factory.start();
         // Each round is killed at another point of its work.
         factory.wait_until("it has filed some", PATIENCE, || {
-            files_below(&factory.originals()).len() > (round as usize) * 40 + round as usize * 8
+            files_below(&factory.originals()).len() > round * 40 + round * 8
         });
         factory.kill();
         assert_nothing_is_lost(&factory, &given, &format!("in round {round}"));
