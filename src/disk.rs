@@ -30,6 +30,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
 use sha2::{Digest, Sha256};
@@ -65,12 +66,18 @@ impl DiskError {
         }
     }
 
-    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    /// A failure of reading or writing `path`.
+    pub fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self {
             action,
             path: path.to_owned(),
             source,
         }
+    }
+
+    /// A file that a thread which ended badly took with it.
+    pub fn lost(path: &Path) -> Self {
+        Self::io("go on with", path)(io::Error::other("the work on it ended unexpectedly"))
     }
 
     /// Whether the disk has no room left.
@@ -193,14 +200,17 @@ fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
 
 /// SHA-256 of a file's first `size` bytes (all of it, when it did not change), in one sequential pass.
 ///
-/// Errors: what reading says; a file shorter than `size` is an `UnexpectedEof`.
-pub fn hash(file: &File, size: u64) -> io::Result<FileHash> {
+/// Errors: what reading says; a file shorter than `size` is an `UnexpectedEof`; once `halt` is set, `Interrupted`.
+pub fn hash(file: &File, size: u64, halt: &AtomicBool) -> io::Result<FileHash> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; BUFFER];
     let mut position = 0;
     // Only advice: a file system that doesn't know it reads all the same.
     rustix::fs::fadvise(file, 0, None, Advice::Sequential).unwrap_or_default();
     while position < size {
+        if halt.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let read = match file.read_at(&mut buffer, position) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => read,
@@ -211,6 +221,22 @@ pub fn hash(file: &File, size: u64) -> io::Result<FileHash> {
         position += read as u64;
     }
     Ok(FileHash(digest.finalize().into()))
+}
+
+/// The first `LENGTH` bytes of a file, or all there are.
+pub fn head<const LENGTH: usize>(file: &File) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; LENGTH];
+    let mut filled = 0;
+    while let Some(rest) = head.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    head.truncate(filled);
+    Ok(head)
 }
 
 /// Lets the kernel forget a file's pages: a photo is read once, and a small board's memory is better spent.

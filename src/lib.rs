@@ -38,3 +38,4 @@
 pub mod asset;
 pub mod config;
 pub mod disk;
+pub mod ledger;

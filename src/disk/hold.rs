@@ -298,6 +298,8 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.let_go();
+        // It was read once and is not read again.
+        super::forget_pages(&self.file);
     }
 }
 

@@ -7,7 +7,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
@@ -25,6 +26,8 @@ pub struct Vault {
     path: PathBuf,
     /// Folders that were seen and whose entry in their parent is durable.
     known: Mutex<HashSet<PathBuf>>,
+    /// Set when the program stops: long reads and copies end early.
+    halt: Arc<AtomicBool>,
 }
 
 /// The proof that a durable file in Originals has the bytes of the file we hold. Only this room makes one.
@@ -59,12 +62,13 @@ pub enum Recovered {
 
 impl Vault {
     /// Opens Storage and makes `Originals/` in it, where it is missing.
-    pub fn open(path: &Path) -> Result<Self, DiskError> {
+    pub fn open(path: &Path, halt: Arc<AtomicBool>) -> Result<Self, DiskError> {
         super::make_folder(path)?;
         let vault = Self {
             root: open_root(path)?,
             path: path.to_owned(),
             known: Mutex::default(),
+            halt,
         };
         vault.folder(Path::new("Originals"))?;
         Ok(vault)
@@ -154,8 +158,10 @@ impl Vault {
             let name = kept.final_path.file_name().unwrap_or_default();
             let folder = self.folder(parent)?;
             let temporary = temporary_name(kept.id);
-            let copy = self.write_copy(held, &folder, &temporary, &kept.final_path)?;
-            let found = hash(&copy, held.seen().size).map_err(DiskError::io(
+            // Once begun, also while the program stops: the inbox name must not be left to a writer before.
+            let to_the_end = &AtomicBool::new(false);
+            let copy = self.write_copy(held, &folder, &temporary, &kept.final_path, to_the_end)?;
+            let found = hash(&copy, held.seen().size, to_the_end).map_err(DiskError::io(
                 "read back",
                 &self.path.join(&kept.final_path),
             ))?;
@@ -220,11 +226,11 @@ impl Vault {
         name: &OsStr,
     ) -> Result<(), DiskError> {
         let temporary = temporary_name(asset.id);
-        let written = self.write_copy(held, folder, &temporary, &asset.final_path).and_then(|file| {
+        let written = self.write_copy(held, folder, &temporary, &asset.final_path, &self.halt).and_then(|file| {
             let whole = self.has_hash(&file, asset)?;
             let failed = DiskError::io("place", &asset.final_path);
             if !whole {
-                return Err(failed(io::Error::other("what was written is not what was read: it changed meanwhile, or the disk is failing")));
+                return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "what was written is not what was read: it changed meanwhile, or the disk is failing")));
             }
             claim(folder, &temporary, name).map_err(self.failed("claim the name", &asset.final_path))?;
             // vfat: the renamed entry is durable only once the file is synced again.
@@ -252,7 +258,7 @@ impl Vault {
             .map_err(self.failed("write", shown))?;
         let file = File::from(file);
         if rustix::fs::ioctl_ficlone(&file, held.file()).is_err() {
-            copy_bytes(held, &file).map_err(DiskError::io("write", &self.path.join(shown)))?;
+            copy_bytes(held, &file, halt).map_err(DiskError::io("write", &self.path.join(shown)))?;
         }
         let mtime = timespec(held.seen().mtime_ns);
         let times = Timestamps {
@@ -286,7 +292,7 @@ impl Vault {
     }
 
     fn has_hash(&self, file: &File, asset: &Asset) -> Result<bool, DiskError> {
-        match hash(file, asset.size) {
+        match hash(file, asset.size, &self.halt) {
             Ok(found) => Ok(found == asset.file_hash),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
             Err(error) => Err(DiskError::io(
@@ -386,10 +392,13 @@ fn claim(folder: &OwnedFd, temporary: &OsStr, name: &OsStr) -> rustix::io::Resul
     }
 }
 
-fn copy_bytes(held: &Held, to: &File) -> io::Result<()> {
+fn copy_bytes(held: &Held, to: &File, halt: &AtomicBool) -> io::Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut position = 0;
     loop {
+        if halt.load(Ordering::Relaxed) {
+            return Err(io::ErrorKind::Interrupted.into());
+        }
         let read = match held.file().read_at(&mut buffer, position) {
             Ok(0) => return Ok(()),
             Ok(read) => read,

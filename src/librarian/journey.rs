@@ -1,0 +1,283 @@
+//! The journey of a photo: from a name in the inbox to a durable original, in one function.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use jiff::Timestamp;
+use smol::unblock;
+
+use super::decide::{Decision, ReadFile, decide};
+use super::kind::{self, Told};
+use super::{Fate, Line, Reader, Report};
+use crate::asset::{Asset, Left, LeftBecause};
+use crate::config::Clear;
+use crate::disk::{self, Cleared, DiskError, Held, Hold, Kept, Placing, Source};
+use crate::ledger::{Change, Outcome, Shot, Verdict};
+
+/// One file under our hands, with all that is known of it.
+struct Read {
+    /// `None` only while it is in the hands of a blocking thread.
+    held: Option<Held>,
+    file: ReadFile,
+}
+
+/// Takes the files of one shot all the way. Every file gets a fate; no error of one keeps another.
+pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report> {
+    let mut reports = Vec::new();
+    // settle, the last word: nobody has it open for writing; then read: SHA-256 and metadata.
+    let mut read = Vec::new();
+    for path in paths {
+        match read(line, path).await {
+            Ok(one) => read.push(Some(one)),
+            Err((size, fate)) => reports.push(Report { path: path.clone(), size, fate }),
+        }
+    }
+    // decide: what belongs together, when it was taken, where it goes; or why it stays.
+    let files = read.iter().flatten().map(|one| one.file.clone()).collect();
+    let decisions = match decided(line, files).await {
+        Ok(decisions) => decisions,
+        Err(error) => {
+            reports.extend(read.iter().flatten().map(|one| one.report(put_off(&error))));
+            return reports;
+        }
+    };
+    for decision in decisions {
+        match decision {
+            Decision::Stay { file, why, reason } => {
+                if let Some(one) = read.get_mut(file).and_then(Option::take) {
+                    let fate = leave(line, &one.file, why, reason).await;
+                    reports.push(one.report(fate));
+                }
+            }
+            Decision::File { shot, files } => {
+                let members = files.into_iter().filter_map(|file| read.get_mut(file)?.take()).collect();
+                reports.extend(place_shot(line, shot, members).await);
+            }
+        }
+    }
+    reports
+}
+
+/// Intent in the ledger, place in Originals, finish in the ledger, and only then clear the inbox name.
+async fn place_shot(line: &Arc<Line>, shot: Shot, members: Vec<Read>) -> Vec<Report> {
+    let verdicts = match line.desk.ask(Change::Intend(shot)).await {
+        Ok(Outcome::Intended(verdicts)) => verdicts,
+        Ok(Outcome::Done) => Vec::new(),
+        Err(error) => return members.iter().map(|one| one.report(put_off(&*error))).collect(),
+    };
+    let mut reports = Vec::new();
+    for (mut one, verdict) in members.into_iter().zip(verdicts) {
+        let fate = match verdict {
+            Verdict::InFlight => Fate::Unsettled("the same photo is being filed at this moment".to_owned()),
+            Verdict::New(asset) => file_new(line, &mut one, asset).await,
+            Verdict::Known(asset) => absorb_duplicate(line, &mut one, asset).await,
+        };
+        reports.push(one.report(fate));
+    }
+    reports
+}
+
+async fn file_new(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
+    let kept = match place(line, one, &asset).await {
+        Ok(kept) => kept,
+        Err(error) => {
+            if let Err(ledger) = line.desk.ask(Change::Withdraw(asset.id)).await {
+                log::warn!("{}: {ledger}; it is put right at the next start", one.file.path.display());
+            }
+            return refuse(line, &one.file, &error).await;
+        }
+    };
+    let finish = vec![Change::Finish(asset.id), Change::Forget(one.file.path.clone())];
+    if let Err(error) = line.desk.ask_all(finish).await {
+        // Unknown whether it was written: the inbox name stays, and the next start finds the intent.
+        return put_off(&*error);
+    }
+    clear(line, one, kept, &asset).await;
+    Fate::Filed(Box::new(asset))
+}
+
+async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
+    let compared = {
+        let asset = asset.clone();
+        let _turn = line.placers.acquire().await;
+        one.with_held(line, move |line, held| line.vault.compare(held, &asset)).await
+    };
+    let kept = match compared {
+        Ok(Some(kept)) => kept,
+        Ok(None) if line.vault.is_free(&asset.final_path) => {
+            log::warn!("{} was missing and is put back from {}", asset.final_path.display(), one.file.path.display());
+            match place(line, one, &asset).await {
+                Ok(kept) => kept,
+                Err(error) => return refuse(line, &one.file, &error).await,
+            }
+        }
+        Ok(None) => {
+            let reason = format!(
+                "the ledger knows these bytes as {}, but that file has other bytes now: compare the two and keep the good one",
+                asset.final_path.display()
+            );
+            return leave(line, &one.file, LeftBecause::Unreadable, reason).await;
+        }
+        Err(error) => return refuse(line, &one.file, &error).await,
+    };
+    clear(line, one, kept, &asset).await;
+    Fate::Duplicate(Box::new(asset))
+}
+
+async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, DiskError> {
+    let placing = if line.clear == Clear::Always { Placing::LinkOrCopy } else { Placing::Copy };
+    let asset = asset.clone();
+    let _turn = line.placers.acquire().await;
+    one.with_held(line, move |line, held| line.vault.place(held, &asset, placing)).await
+}
+
+/// Clears the inbox name against the proof that its bytes are kept, if the owner wants names cleared.
+async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
+    let reason = match line.clear {
+        Clear::Never => "it stays because [inbox] clear is `never`; it is kept as well".to_owned(),
+        Clear::Safe => {
+            "it stays because [inbox] clear is `safe` and it is not known that the phone keeps its copy; it is kept as well".to_owned()
+        }
+        Clear::Always => {
+            match one.with_held(line, move |line, held| line.source.clear(held, kept, &line.vault)).await {
+                Ok(Cleared::Cleared) => return,
+                Ok(Cleared::Changed) => {
+                    log::info!("{} was changed after it was filed; its new content is taken by itself", one.file.path.display());
+                    return;
+                }
+                Err(error) => {
+                    log::warn!("{error}; the photo itself is kept as {}", asset.final_path.display());
+                    format!("{error}; the photo itself is kept")
+                }
+            }
+        }
+    };
+    leave(line, &one.file, LeftBecause::Kept(asset.id), reason).await;
+}
+
+impl Read {
+    fn report(&self, fate: Fate) -> Report {
+        Report { path: self.file.path.clone(), size: self.file.size, fate }
+    }
+
+    /// Does blocking work on the held file, on a thread of the blocking pool.
+    async fn with_held<T: Send + 'static>(
+        &mut self,
+        line: &Arc<Line>,
+        work: impl FnOnce(&Line, &mut Held) -> Result<T, DiskError> + Send + 'static,
+    ) -> Result<T, DiskError> {
+        let lost = DiskError::lost(&self.file.path);
+        let Some(mut held) = self.held.take() else { return Err(lost) };
+        let line = Arc::clone(line);
+        let (held, done) = unblock(move || {
+            let done = work(&line, &mut held);
+            (held, done)
+        })
+        .await;
+        self.held = Some(held);
+        done
+    }
+}
+
+async fn read(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
+    let read = {
+        let _turn = line.readers.acquire().await;
+        let (line, path) = (Arc::clone(line), path.to_owned());
+        unblock(move || read_file(&line.source, &line.reader, &path, &line.halt)).await
+    };
+    match read {
+        Ok(Looked::Read(held, file)) => Ok(Read { held: Some(held), file }),
+        Ok(Looked::NotMedia(file, reason)) => {
+            Err((file.size, leave(line, &file, LeftBecause::NotMedia, reason).await))
+        }
+        Ok(Looked::Unsettled(reason)) => Err((0, Fate::Unsettled(reason.to_owned()))),
+        Ok(Looked::Gone) => Err((0, Fate::Gone)),
+        Err(error) => {
+            let file = ReadFile::unread(path);
+            Err((0, leave(line, &file, LeftBecause::Unreadable, error.to_string()).await))
+        }
+    }
+}
+
+/// What a look at one file gave.
+pub enum Looked {
+    /// It was read.
+    Read(Held, ReadFile),
+    /// It is no photo, video or sidecar: why.
+    NotMedia(ReadFile, String),
+    /// It is not at rest: why.
+    Unsettled(&'static str),
+    /// It is gone, or no regular file.
+    Gone,
+}
+
+/// Holds a file and reads it: what it is, its SHA-256 in one sequential pass, its metadata. Blocks.
+pub fn read_file(source: &Source, reader: &Reader, path: &Path, halt: &AtomicBool) -> Result<Looked, DiskError> {
+    let held = match source.hold(path)? {
+        Hold::Held(held) => held,
+        Hold::BeingWritten => return Ok(Looked::Unsettled("another program has it open for writing")),
+        Hold::Gone | Hold::NotAFile => return Ok(Looked::Gone),
+    };
+    let name = path.file_name().unwrap_or_default();
+    let size = held.seen().size;
+    let mut file = ReadFile::unread(path);
+    file.size = size;
+    file.mtime = Timestamp::from_nanosecond(held.seen().mtime_ns.into()).unwrap_or_default();
+    let head = disk::head::<{ kind::HEAD }>(held.file()).map_err(DiskError::io("read", path))?;
+    file.told = kind::tell(&head, name);
+    file.metadata = match &file.told {
+        Told::NotMedia(reason) => {
+            let reason = reason.clone();
+            return Ok(Looked::NotMedia(file, reason));
+        }
+        Told::Media(kind) => reader.read(held.file(), size, *kind, name),
+        Told::Sidecar(kind) => reader.read_sidecar(held.file(), size, *kind, name),
+    };
+    file.file_hash = match disk::hash(held.file(), size, halt) {
+        Ok(hash) => hash,
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Looked::Unsettled("the program is stopping")),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Looked::Unsettled("it became shorter while it was read")),
+        Err(error) => return Err(DiskError::io("read", path)(error)),
+    };
+    if !held.is_undisturbed() {
+        return Ok(Looked::Unsettled("it changed while it was read"));
+    }
+    Ok(Looked::Read(held, file))
+}
+
+async fn decided(line: &Arc<Line>, files: Vec<ReadFile>) -> Result<Vec<Decision>, crate::ledger::LedgerError> {
+    let line = Arc::clone(line);
+    unblock(move || decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone)).await
+}
+
+/// A disk that refuses: what may be different in a moment is tried again, the rest is a problem for the owner.
+async fn refuse(line: &Arc<Line>, file: &ReadFile, error: &DiskError) -> Fate {
+    match error.source.kind() {
+        // Other: it changed under our hands; already exists: a stranger took the name in Originals; interrupted: we stop.
+        io::ErrorKind::Other | io::ErrorKind::AlreadyExists | io::ErrorKind::Interrupted => put_off(error),
+        _ => leave(line, file, LeftBecause::Unreadable, error.to_string()).await,
+    }
+}
+
+/// Records that a file stays in the inbox, unless that is recorded already.
+pub(super) async fn leave(line: &Arc<Line>, file: &ReadFile, why: LeftBecause, reason: String) -> Fate {
+    let mtime_ns = i64::try_from(file.mtime.as_nanosecond()).unwrap_or_default();
+    let left = Left { inbox_path: file.path.clone(), size: file.size, mtime_ns, why, reason: reason.clone(), since: (line.now)() };
+    let known = {
+        let (ledger, left) = (Arc::clone(&line.ledger), left.clone());
+        unblock(move || ledger.left(&left.inbox_path).is_ok_and(|row| row.is_some_and(|row| Left { since: left.since, ..row } == left))).await
+    };
+    if line.is_inbox && !known {
+        log::info!("{} stays in the inbox: {reason}", file.path.display());
+        if let Err(error) = line.desk.ask(Change::Leave(left)).await {
+            log::warn!("{}: {error}", file.path.display());
+        }
+    }
+    Fate::Left(why, reason)
+}
+
+fn put_off(error: &dyn std::error::Error) -> Fate {
+    Fate::Unsettled(error.to_string())
+}
