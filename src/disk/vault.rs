@@ -258,8 +258,7 @@ impl Vault {
             .map_err(self.failed("write", shown))?;
         let file = File::from(file);
         if rustix::fs::ioctl_ficlone(&file, held.file()).is_err() {
-            copy_bytes(held, &file, halt)
-                .map_err(DiskError::io("write", &self.path.join(shown)))?;
+            copy_bytes(held, &file, halt).map_err(DiskError::io("write", &self.path.join(shown)))?;
         }
         let mtime = timespec(held.seen().mtime_ns);
         let times = Timestamps {
