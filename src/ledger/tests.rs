@@ -1,6 +1,7 @@
 //! What the ledger promises, told through its public door.
 
 mod faults;
+mod frozen;
 mod recount;
 mod shots;
 mod together;

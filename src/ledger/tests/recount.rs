@@ -110,7 +110,7 @@ fn random_shot(dice: &mut Dice) -> Shot {
         } else {
             follower(dice.roll(200), &path)
         };
-        member.captured.local = member.captured.local + i64::try_from(dice.roll(4)).unwrap().days();
+        member.captured.local += i64::try_from(dice.roll(4)).unwrap().days();
         if dice.roll(5) == 0 {
             member.captured.from = CapturedFrom::Mtime;
         }
