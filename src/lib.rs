@@ -26,6 +26,7 @@
 //! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, monitor, config |
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
+//! | [`log_file`] | the rotated log | nobody |
 //! | [`cli`] | one function per command; the only room that prints | all above |
 //!
 //! `tests/rooms.rs` holds the code to this table.
@@ -36,3 +37,7 @@
 //! global state.
 
 pub mod asset;
+pub mod cli;
+pub mod dashboard;
+pub mod log_file;
+pub mod monitor;
