@@ -38,6 +38,8 @@
 
 pub mod asset;
 pub mod cli;
+pub mod config;
 pub mod dashboard;
+pub mod disk;
 pub mod log_file;
 pub mod monitor;

@@ -73,12 +73,17 @@ impl std::error::Error for ExportError {
 }
 
 /// Writes every row, in the order of ids.
-pub fn write_rows(ledger: &Ledger, format: Format, sink: &mut dyn Write) -> Result<(), ExportError> {
-    write_pages(
-        &mut |from| ledger.page(from, ROWS).map_err(ExportError::Reading),
-        format,
-        sink,
-    )
+pub fn write_rows(
+    ledger: &Ledger,
+    format: Format,
+    sink: &mut dyn Write,
+) -> Result<(), ExportError> {
+    write_pages(&mut |from| read_page(ledger, from), format, sink)
+}
+
+/// The next rows, for [`write_pages`].
+pub fn read_page(ledger: &Ledger, from: AssetId) -> Result<Vec<Asset>, ExportError> {
+    ledger.page(from, ROWS).map_err(ExportError::Reading)
 }
 
 /// Writes the rows that `page` hands out (those with this id and above, ascending; none: the end).
@@ -102,7 +107,11 @@ pub fn write_pages(
                     text.push_str(&row.to_json().to_string());
                     text.push('\n');
                 }
-                Format::Csv => text.push_str(&csv_line(row.fields().into_iter().map(|(name, value)| csv_text(name, &value)))),
+                Format::Csv => text.push_str(&csv_line(
+                    row.fields()
+                        .into_iter()
+                        .map(|(name, value)| csv_text(name, &value)),
+                )),
             }
         }
         sink.write_all(text.as_bytes())
@@ -125,7 +134,8 @@ fn csv_line(fields: impl Iterator<Item = String>) -> String {
 }
 
 fn csv_quoted(field: &str) -> String {
-    let needs_quotes = field.contains([',', '"', '\r', '\n']) || field.starts_with(' ') || field.ends_with(' ');
+    let needs_quotes =
+        field.contains([',', '"', '\r', '\n']) || field.starts_with(' ') || field.ends_with(' ');
     if needs_quotes {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

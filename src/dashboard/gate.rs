@@ -128,7 +128,9 @@ pub fn is_known_host(host: &str, hosts: &[String]) -> bool {
         Some((name, port)) if !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit()) => name,
         _ => host,
     };
-    let inner = name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+    let inner = name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'));
     if inner.unwrap_or(name).parse::<IpAddr>().is_ok() {
         return true;
     }
@@ -167,8 +169,7 @@ pub async fn serve(
     };
     let stopped = async {
         // A closed channel stops as well.
-        drop(stop.recv().await);
-        Ok(())
+        Ok(stop.recv().await.unwrap_or_default())
     };
     executor.run(smol::future::or(stopped, accepting)).await
 }

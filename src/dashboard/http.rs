@@ -21,9 +21,9 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use super::export::{self, ExportError, Format};
+use super::gate;
 use super::overview::Overview;
 use super::routes::{self, Answer, Ask, From, Reply};
-use super::gate;
 use crate::ledger::Ledger;
 
 /// The socket's name in the data folder.
@@ -131,7 +131,9 @@ struct Behind {
 
 impl fmt::Debug for Behind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Behind").field("site", &self.site).finish_non_exhaustive()
+        f.debug_struct("Behind")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
     }
 }
 
@@ -163,7 +165,8 @@ impl Server {
             spawn("gate", listen, {
                 let behind = Arc::clone(&behind);
                 move || {
-                    let serving = gate::serve(listener, behind.door.path(), &behind.site.hosts, stopped);
+                    let serving =
+                        gate::serve(listener, behind.door.path(), &behind.site.hosts, stopped);
                     if let Err(error) = smol::block_on(serving) {
                         log::error!("the page is no longer served: {error}");
                     }
@@ -287,7 +290,11 @@ impl Behind {
             method: &method,
             target: &target,
             cookie: cookie.as_deref(),
-            from: if is_network { From::Network } else { From::Socket },
+            from: if is_network {
+                From::Network
+            } else {
+                From::Socket
+            },
         };
         let answer = routes::answer(&ask, &self.site.overview, self.site.refresh_seconds);
         let is_head = method == "HEAD";
@@ -310,7 +317,10 @@ impl Behind {
     ) -> io::Result<()> {
         if self.exports.fetch_add(1, Ordering::SeqCst) >= EXPORTS {
             self.exports.fetch_sub(1, Ordering::SeqCst);
-            let busy = Reply::refusal(503, "Other exports are running: try again when they are done.");
+            let busy = Reply::refusal(
+                503,
+                "Other exports are running: try again when they are done.",
+            );
             return busy.write_to(&mut out, is_head);
         }
         let behind = Arc::clone(self);
@@ -333,14 +343,23 @@ impl Behind {
     }
 
     /// Chunked, so that a reader can tell an export that ended early from a whole one: only the whole one has the last chunk.
-    fn stream(&self, format: Format, is_head: bool, out: &mut dyn Write) -> Result<(), ExportError> {
+    fn stream(
+        &self,
+        format: Format,
+        is_head: bool,
+        out: &mut dyn Write,
+    ) -> Result<(), ExportError> {
         let mut head = routes::head(200, format.content_type());
         head.push_str("Transfer-Encoding: chunked\r\n\r\n");
-        out.write_all(head.as_bytes()).map_err(ExportError::Writing)?;
+        out.write_all(head.as_bytes())
+            .map_err(ExportError::Writing)?;
         if is_head {
             return out.flush().map_err(ExportError::Writing);
         }
-        let mut chunks = Chunks { out, gathered: Vec::new() };
+        let mut chunks = Chunks {
+            out,
+            gathered: Vec::new(),
+        };
         let mut page = |from| {
             if self.is_stopping() {
                 return Err(ExportError::Closed);
@@ -423,11 +442,19 @@ impl Door {
         let shown = data.join(SOCKET);
         if shown.as_os_str().len() <= Self::LONGEST {
             let path = shown.clone();
-            return Ok(Self { shown, path, _folder: None });
+            return Ok(Self {
+                shown,
+                path,
+                _folder: None,
+            });
         }
         let folder = File::open(data).map_err(|error| ServeError::Socket(shown.clone(), error))?;
         let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(SOCKET);
-        Ok(Self { shown, path, _folder: Some(folder) })
+        Ok(Self {
+            shown,
+            path,
+            _folder: Some(folder),
+        })
     }
 
     /// The path to connect to.

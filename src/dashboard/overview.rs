@@ -1,5 +1,7 @@
 //! What the status page says, as plain data: gathered in one place, shown by the page, by the JSON and by the `status` command.
 
+use std::cmp::Reverse;
+
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 use serde_json::{Value, json};
@@ -73,9 +75,9 @@ impl Level {
 /// How many photos.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Photos {
-    /// All that are kept: photos, videos and sidecars.
+    /// Photos and videos that are kept.
     pub total: u64,
-    /// Their bytes.
+    /// The bytes of all that is kept, sidecars too.
     pub bytes: u64,
     /// Filed today.
     pub today: u64,
@@ -161,26 +163,23 @@ impl Overview {
     fn read(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
         let totals = ledger.totals()?;
         let today = self.generated_at.to_zoned(self.zone.clone()).date();
-        let mut this_week = 0;
-        for days in 0..7 {
-            let day = today.checked_sub(Span::new().days(days)).unwrap_or(today);
-            this_week += ledger.filed_on(day)?;
-        }
+        let first = today.checked_sub(Span::new().days(6)).unwrap_or(today);
+        let filed = ledger.ingested_per_day(first, today)?;
         self.photos = Some(Photos {
-            total: totals.assets,
+            total: totals.photos(),
             bytes: totals.bytes,
-            today: ledger.filed_on(today)?,
-            this_week,
+            today: filed
+                .iter()
+                .filter(|(day, _)| *day == today)
+                .map(|(_, count)| count)
+                .sum(),
+            this_week: filed.iter().map(|(_, count)| count).sum(),
             with_errors: totals.with_errors,
             guessed_dates: totals.guessed_dates,
         });
-        self.kinds = totals
-            .per_kind
-            .iter()
-            .filter(|(_, count)| *count > 0)
-            .map(|(kind, count)| (kind.as_str(), *count))
-            .collect();
-        self.kinds.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
+        let kinds = totals.per_kind.iter();
+        self.kinds = kinds.map(|(kind, count)| (kind.as_str(), *count)).collect();
+        self.kinds.sort_by_key(|&(_, count)| Reverse(count));
         self.left = totals.left;
         self.newest = ledger.newest(NEWEST)?;
         let left = ledger.all_left(PROBLEMS)?;

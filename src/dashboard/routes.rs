@@ -7,6 +7,7 @@ use maud::Markup;
 use super::export::Format;
 use super::overview::Overview;
 use super::pages;
+use super::text::text;
 
 /// How long a browser remembers the chosen interval: a year, in seconds.
 const COOKIE_AGE: u32 = 31_536_000;
@@ -128,10 +129,13 @@ pub fn answer(ask: &Ask<'_>, overview: &dyn Fn() -> Overview, refresh_default: u
                 Reply::html(200, pages::page(&overview(), refresh))
             }
         },
-        ("/api/v1/status", _) => {
-            Reply::new(200, "application/json", format!("{:#}\n", overview().json()))
-        }
+        ("/api/v1/status", _) => Reply::new(
+            200,
+            "application/json",
+            format!("{:#}\n", overview().json()),
+        ),
         ("/healthz", _) => Reply::new(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
+        ("/status.txt", _) => Reply::new(200, "text/plain; charset=utf-8", text(&overview())),
         ("/export", From::Socket) => return Answer::Rows(Format::JsonLines),
         ("/export.csv", From::Socket) => return Answer::Rows(Format::Csv),
         _ => Reply::refusal(404, "There is no such page."),

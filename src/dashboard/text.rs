@@ -127,6 +127,12 @@ fn local(overview: &Overview, at: Timestamp) -> String {
 
 fn safe(text: &str) -> String {
     text.chars()
-        .map(|character| if character.is_control() { '?' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                '?'
+            } else {
+                character
+            }
+        })
         .collect()
 }

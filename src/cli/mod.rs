@@ -1,0 +1,4 @@
+//! One function per command; the only room that prints.
+
+pub mod export;
+pub mod status;

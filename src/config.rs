@@ -1,0 +1,384 @@
+//! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that reads the environment"
+)]
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+/// The settings file's name in the root.
+pub const FILE_NAME: &str = "photo-factory.toml";
+
+/// When an inbox name is cleared once its photo is kept.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Clear {
+    /// Always.
+    #[default]
+    Always,
+    /// Only while Syncthing's settings are known to keep the phone's copies.
+    Safe,
+    /// Never: the photo stays in the inbox as well, and is remembered.
+    Never,
+}
+
+/// Whether the inbox is polled instead of watched.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Poll {
+    /// On network file systems, which send no events for what other machines do.
+    Auto,
+    /// As set.
+    Set(bool),
+}
+
+/// Everything the program needs to know, made usable: paths are absolute, times are durations.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The factory's root.
+    pub root: PathBuf,
+    /// Where photos arrive.
+    pub inbox: PathBuf,
+    /// Where they are kept.
+    pub storage: PathBuf,
+    /// Ledger, history, socket.
+    pub data: PathBuf,
+    /// Log files.
+    pub logs: PathBuf,
+    /// How long a file must be quiet before it is taken.
+    pub settle: Duration,
+    /// How often the whole inbox is looked through.
+    pub rescan: Duration,
+    /// When an inbox name is cleared.
+    pub clear: Clear,
+    /// Whether the inbox is polled.
+    pub poll: Poll,
+    /// Names that are left alone besides the built-in ones; `*` stands for anything.
+    pub ignore: Vec<String>,
+    /// Where the page listens.
+    pub listen: SocketAddr,
+    /// Host names by which the page may be called, besides addresses, `localhost` and `*.local`.
+    pub hosts: Vec<String>,
+    /// How often the page refreshes where its reader has not chosen; 0: not.
+    pub refresh_seconds: u32,
+    /// The appliance's time zone.
+    pub zone: TimeZone,
+    /// The metadata worker, where one was found.
+    pub worker: Option<PathBuf>,
+}
+
+/// What is wrong with what was typed, and what to do.
+#[derive(Debug)]
+pub enum ConfigError {
+    /// The root or the current folder can't be used.
+    Root(PathBuf, io::Error),
+    /// The settings file can't be read.
+    Unreadable(PathBuf, io::Error),
+    /// A line of the settings file is wrong.
+    Wrong {
+        /// The file.
+        file: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong and what to do.
+        what: String,
+    },
+    /// The page must not listen there yet.
+    Listen(SocketAddr),
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Root(path, source) => write!(
+                f,
+                "the root {} can't be used: {source}; make that folder, or name another with --root",
+                path.display()
+            ),
+            Self::Unreadable(path, source) => write!(
+                f,
+                "the settings file {} can't be read: {source}; check its name and permissions, or leave out --config",
+                path.display()
+            ),
+            Self::Wrong { file, line, what } => {
+                write!(f, "{}, line {line}: {what}", file.display())
+            }
+            Self::Listen(address) => write!(
+                f,
+                "the page can't listen on {address}: it has no password yet, so it is only served to this machine; \
+                 use 127.0.0.1:PORT, and `ssh -L` to look at it from another"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ConfigError {}
+
+/// The settings file as typed.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Typed {
+    inbox: TypedInbox,
+    storage: TypedStorage,
+    dashboard: TypedDashboard,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TypedInbox {
+    path: Option<PathBuf>,
+    settle_seconds: Option<f64>,
+    rescan_seconds: Option<f64>,
+    clear: Clear,
+    poll: Option<TypedPoll>,
+    ignore: Vec<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum TypedPoll {
+    Set(bool),
+    Word(String),
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TypedStorage {
+    path: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TypedDashboard {
+    listen: Option<SocketAddr>,
+    hosts: Vec<String>,
+    refresh_seconds: Option<u32>,
+}
+
+/// Every known key, by section: what `Typed` reads.
+const KNOWN: [(&str, &[&str]); 3] = [
+    (
+        "inbox",
+        &[
+            "path",
+            "settle_seconds",
+            "rescan_seconds",
+            "clear",
+            "poll",
+            "ignore",
+        ],
+    ),
+    ("storage", &["path"]),
+    ("dashboard", &["listen", "hosts", "refresh_seconds"]),
+];
+
+impl Config {
+    /// Reads the settings: `root` (default: the current folder), then `file` (default: `photo-factory.toml` in the root,
+    /// which need not exist), then `listen` from the command line over both.
+    pub fn read(
+        root: Option<&Path>,
+        file: Option<&Path>,
+        listen: Option<SocketAddr>,
+    ) -> Result<Self, ConfigError> {
+        let asked = root.unwrap_or(Path::new("."));
+        let root = asked
+            .canonicalize()
+            .map_err(|source| ConfigError::Root(asked.to_owned(), source))?;
+        if !root.is_dir() {
+            return Err(ConfigError::Root(root, io::ErrorKind::NotADirectory.into()));
+        }
+        let named = file.map(Path::to_owned);
+        let path = named.clone().unwrap_or_else(|| root.join(FILE_NAME));
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                String::new()
+            }
+            Err(source) => return Err(ConfigError::Unreadable(path, source)),
+        };
+        let typed = parse(&text, &path)?;
+        Self::usable(root, typed, listen, &path)
+    }
+
+    fn usable(
+        root: PathBuf,
+        typed: Typed,
+        listen: Option<SocketAddr>,
+        file: &Path,
+    ) -> Result<Self, ConfigError> {
+        let listen = listen
+            .or(typed.dashboard.listen)
+            .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8380)));
+        if !listen.ip().is_loopback() {
+            return Err(ConfigError::Listen(listen));
+        }
+        let wrong = |what: &str| ConfigError::Wrong {
+            file: file.to_owned(),
+            line: 1,
+            what: what.to_owned(),
+        };
+        let poll = match typed.inbox.poll {
+            None => Poll::Auto,
+            Some(TypedPoll::Set(poll)) => Poll::Set(poll),
+            Some(TypedPoll::Word(word)) if word == "auto" => Poll::Auto,
+            Some(TypedPoll::Word(_)) => {
+                return Err(wrong("[inbox] poll is \"auto\", true or false"));
+            }
+        };
+        let seconds = |typed: Option<f64>, default: f64, least: f64| {
+            let seconds = typed.unwrap_or(default);
+            Duration::try_from_secs_f64(seconds.max(least))
+                .ok()
+                .filter(|_| seconds >= 0.0)
+        };
+        let settle = seconds(typed.inbox.settle_seconds, 3.0, 0.0)
+            .ok_or_else(|| wrong("[inbox] settle_seconds is a number of seconds, 0 or more"))?;
+        let rescan = seconds(typed.inbox.rescan_seconds, 300.0, 1.0)
+            .ok_or_else(|| wrong("[inbox] rescan_seconds is a number of seconds, 1 or more"))?;
+        Ok(Self {
+            inbox: root.join(
+                typed
+                    .inbox
+                    .path
+                    .as_deref()
+                    .unwrap_or(Path::new("Photos_Inbox")),
+            ),
+            storage: root.join(
+                typed
+                    .storage
+                    .path
+                    .as_deref()
+                    .unwrap_or(Path::new("Storage")),
+            ),
+            data: root.join("Data"),
+            logs: root.join("Logs"),
+            root,
+            settle,
+            rescan,
+            clear: typed.inbox.clear,
+            poll,
+            ignore: typed.inbox.ignore,
+            listen,
+            hosts: typed.dashboard.hosts,
+            refresh_seconds: typed.dashboard.refresh_seconds.unwrap_or(10),
+            zone: TimeZone::system(),
+            worker: find_worker(),
+        })
+    }
+}
+
+fn parse(text: &str, file: &Path) -> Result<Typed, ConfigError> {
+    let line_of = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
+    let wrong = |at: usize, what: String| ConfigError::Wrong {
+        file: file.to_owned(),
+        line: line_of(at),
+        what,
+    };
+    let from_toml = |error: toml::de::Error| {
+        let at = error.span().map_or(0, |span| span.start);
+        wrong(
+            at,
+            format!(
+                "{}; correct it, or delete the line to get the default",
+                error.message()
+            ),
+        )
+    };
+    let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
+    for (section, value) in table.get_ref() {
+        let Some((_, keys)) = KNOWN
+            .iter()
+            .find(|(known, _)| *known == section.get_ref().as_ref())
+        else {
+            let names = KNOWN.map(|(known, _)| known);
+            return Err(wrong(
+                section.span().start,
+                unknown("section", section.get_ref(), &names),
+            ));
+        };
+        for key in value
+            .get_ref()
+            .as_table()
+            .into_iter()
+            .flatten()
+            .map(|(key, _)| key)
+        {
+            if !keys.contains(&key.get_ref().as_ref()) {
+                return Err(wrong(
+                    key.span().start,
+                    unknown("setting", key.get_ref(), keys),
+                ));
+            }
+        }
+    }
+    toml::from_str(text).map_err(from_toml)
+}
+
+fn unknown(what: &str, typed: &str, known: &[&str]) -> String {
+    let near = known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
+        .min()
+        .filter(|(distance, _)| *distance <= 3);
+    match near {
+        Some((_, near)) => format!("there is no {what} `{typed}`; did you mean `{near}`?"),
+        None => format!(
+            "there is no {what} `{typed}`; there are: {}",
+            known.join(", ")
+        ),
+    }
+}
+
+/// The metadata worker: beside the program (a build folder), or where the package installs it.
+fn find_worker() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    let folder = program.parent()?;
+    let name = "photo-factory-exif";
+    [
+        folder.join(name),
+        folder.join("../libexec/photo-factory").join(name),
+    ]
+    .into_iter()
+    .find(|path| path.is_file())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complaint(text: &str) -> String {
+        parse(text, Path::new("photo-factory.toml"))
+            .expect_err("must be refused")
+            .to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_the_nearest_known_one() {
+        let told = complaint("[inbox]\nsettle_second = 5\n");
+        assert_eq!(
+            told,
+            "photo-factory.toml, line 2: there is no setting `settle_second`; did you mean `settle_seconds`?"
+        );
+        assert!(
+            complaint("\n[inbx]\n")
+                .contains("line 2: there is no section `inbx`; did you mean `inbox`?")
+        );
+        assert!(complaint("colour = 1\n").contains("there are: inbox, storage, dashboard"));
+    }
+
+    #[test]
+    fn a_wrong_value_is_refused_with_its_line() {
+        assert!(
+            complaint("[inbox]\nclear = \"sometimes\"\n")
+                .starts_with("photo-factory.toml, line 2: ")
+        );
+        assert!(complaint("[inbox\n").starts_with("photo-factory.toml, line 1: "));
+    }
+}

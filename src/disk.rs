@@ -1,0 +1,258 @@
+//! The only room that changes files in Inbox and Storage: hold a file, place it, compare it, clear its inbox name.
+//!
+//! # Invariants
+//!
+//! - Nothing in Originals is overwritten: a name is claimed by `link(2)` or by a rename that refuses to replace (P3).
+//! - An inbox name is cleared only against a [`Kept`], which only [`Vault::place`], [`Vault::compare`] and
+//!   [`Vault::recover`] make, each after it saw the durable bytes (P1, P2).
+//! - A file is linked (sharing its inode with the inbox name) only under a read lease: the kernel then promises that nobody
+//!   writes it, and makes whoever wants to wait. Where there is no lease (not our file, a network disk) it is copied (P4).
+//! - Paths are walked folder by folder from an opened root without following links (P8).
+//!
+//! # Assumptions about the media
+//!
+//! After `fsync` of a file and of its folder both survive a power cut. vfat writes a renamed file's first cluster only with
+//! its inode, so a file is synced once more after a rename. A rename out of the inbox is therefore never used to place a
+//! photo: on such disks the cut would lose it; it is copied and read back instead.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the room that changes files"
+)]
+
+mod hold;
+mod vault;
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+use sha2::{Digest, Sha256};
+
+use crate::asset::FileHash;
+
+pub use hold::{Cleared, Entry, EntryIs, Held, Hold, Source};
+pub use vault::{Kept, Placing, Recovered, Vault};
+
+/// Prefix of every temporary name of ours: a dotfile, so that Syncthing's users and galleries don't see it.
+pub const TEMPORARY_PREFIX: &str = ".photo-factory-";
+
+/// Bytes read at once: large enough that the cost of the call vanishes, small enough for many readers on a small board.
+const BUFFER: usize = 64 * 1024;
+
+/// A change or a look at the disk that failed: what was tried, where, and what the system said.
+#[derive(Debug)]
+pub struct DiskError {
+    /// What was tried, as in "could not ACTION".
+    pub action: &'static str,
+    /// Where.
+    pub path: PathBuf,
+    /// What the system said.
+    pub source: io::Error,
+}
+
+impl DiskError {
+    fn new(action: &'static str, path: &Path) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |errno| Self {
+            action,
+            path: path.to_owned(),
+            source: errno.into(),
+        }
+    }
+
+    fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self {
+            action,
+            path: path.to_owned(),
+            source,
+        }
+    }
+
+    /// Whether the disk has no room left.
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self.source.kind(),
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+        )
+    }
+
+    fn advice(&self) -> &'static str {
+        match self.source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "; the disk is full: make room and it goes on by itself"
+            }
+            io::ErrorKind::PermissionDenied => {
+                "; give the user of Photo Factory the right to read and change it"
+            }
+            io::ErrorKind::ReadOnlyFilesystem => {
+                "; the disk is mounted read-only: check it, then mount it for writing"
+            }
+            _ => "",
+        }
+    }
+}
+
+impl fmt::Display for DiskError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        write!(
+            f,
+            "could not {} {path}: {}{}",
+            self.action,
+            self.source,
+            self.advice()
+        )
+    }
+}
+
+impl std::error::Error for DiskError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+/// What tells one state of a file from another. Two equal snapshots of one open file: its content did not change between.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Snapshot {
+    /// Device, as major and minor number.
+    pub device: (u32, u32),
+    /// Inode.
+    pub inode: u64,
+    /// Bytes.
+    pub size: u64,
+    /// Modification time, nanoseconds since 1970.
+    pub mtime_ns: i64,
+    /// Change time, nanoseconds since 1970: moves with every write, rename, link and change of mode.
+    pub ctime_ns: i64,
+}
+
+impl Snapshot {
+    fn of(stat: &Statx) -> Self {
+        Self {
+            device: (stat.stx_dev_major, stat.stx_dev_minor),
+            inode: stat.stx_ino,
+            size: stat.stx_size,
+            mtime_ns: nanoseconds(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            ctime_ns: nanoseconds(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        }
+    }
+
+    fn same_inode(&self, other: &Self) -> bool {
+        self.device == other.device && self.inode == other.inode
+    }
+
+    /// Equal but for the change time, which our own link and chmod move.
+    fn same_content(&self, other: &Self) -> bool {
+        self.same_inode(other) && self.size == other.size && self.mtime_ns == other.mtime_ns
+    }
+}
+
+fn nanoseconds(seconds: i64, nanoseconds: u32) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(i64::from(nanoseconds))
+}
+
+fn stat_file(file: impl AsFd) -> rustix::io::Result<Statx> {
+    rustix::fs::statx(file, c"", AtFlags::EMPTY_PATH, StatxFlags::BASIC_STATS)
+}
+
+fn stat_name(folder: impl AsFd, name: &OsStr) -> rustix::io::Result<Statx> {
+    rustix::fs::statx(
+        folder,
+        name,
+        AtFlags::SYMLINK_NOFOLLOW,
+        StatxFlags::BASIC_STATS,
+    )
+}
+
+/// Opens the folder at `path` (links in it are followed: it is the owner's configuration).
+fn open_root(path: &Path) -> Result<OwnedFd, DiskError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(DiskError::new("open the folder", path))
+}
+
+/// Opens the folder `relative` below `root`, folder by folder, following no link.
+fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut folder = rustix::fs::openat(root, c".", flags, Mode::empty())?;
+    for component in relative.components() {
+        let Component::Normal(name) = component else {
+            return Err(rustix::io::Errno::INVAL);
+        };
+        folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
+    }
+    Ok(folder)
+}
+
+/// SHA-256 of a file's first `size` bytes (all of it, when it did not change), in one sequential pass.
+///
+/// Errors: what reading says; a file shorter than `size` is an `UnexpectedEof`.
+pub fn hash(file: &File, size: u64) -> io::Result<FileHash> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; BUFFER];
+    let mut position = 0;
+    // Only advice: a file system that doesn't know it reads all the same.
+    rustix::fs::fadvise(file, 0, None, Advice::Sequential).unwrap_or_default();
+    while position < size {
+        let read = match file.read_at(&mut buffer, position) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        digest.update(buffer.get(..read).unwrap_or_default());
+        position += read as u64;
+    }
+    Ok(FileHash(digest.finalize().into()))
+}
+
+/// Lets the kernel forget a file's pages: a photo is read once, and a small board's memory is better spent.
+pub fn forget_pages(file: &File) {
+    rustix::fs::fadvise(file, 0, None, Advice::DontNeed).unwrap_or_default();
+}
+
+/// Bytes free for us and bytes in all on the file system of `path`.
+pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
+    let stat = rustix::fs::statvfs(path)?;
+    Ok((
+        stat.f_bavail.saturating_mul(stat.f_frsize),
+        stat.f_blocks.saturating_mul(stat.f_frsize),
+    ))
+}
+
+/// Whether the file system of `path` is a network one, which sends no events for what other machines do.
+pub fn is_network(path: &Path) -> bool {
+    // From linux/magic.h: NFS, SMB, CIFS, SMB2, Ceph, AFS, Coda, 9P, FUSE (sshfs, rclone).
+    const NETWORK: [u32; 9] = [
+        0x6969,
+        0x517B,
+        0xFF53_4D42,
+        0xFE53_4D42,
+        0x00C3_6400,
+        0x5346_414F,
+        0x7375_7245,
+        0x0102_1997,
+        0x6573_5546,
+    ];
+    rustix::fs::statfs(path).is_ok_and(|stat| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "magic numbers are 32 bit values in a field whose width differs by machine"
+        )]
+        let magic = stat.f_type as u32;
+        NETWORK.contains(&magic)
+    })
+}
+
+/// Makes a folder of the house and its parents, where they are missing.
+pub fn make_folder(path: &Path) -> Result<(), DiskError> {
+    std::fs::create_dir_all(path).map_err(DiskError::io("make the folder", path))
+}

@@ -1,0 +1,409 @@
+//! The Storage side of the disk: claiming names in Originals, placing by link or copy, comparing with what is kept.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::io::Errno;
+
+use super::{
+    BUFFER, DiskError, Held, Snapshot, TEMPORARY_PREFIX, forget_pages, hash, open_below, open_root,
+    stat_file, stat_name,
+};
+use crate::asset::{Asset, AssetId, FileHash};
+
+/// Storage, with `Originals/` in it.
+#[derive(Debug)]
+pub struct Vault {
+    root: OwnedFd,
+    path: PathBuf,
+    /// Folders that were seen and whose entry in their parent is durable.
+    known: Mutex<HashSet<PathBuf>>,
+}
+
+/// The proof that a durable file in Originals has the bytes of the file we hold. Only this room makes one.
+#[derive(Debug)]
+pub struct Kept {
+    final_path: PathBuf,
+    id: AssetId,
+    file_hash: FileHash,
+    /// The inbox name and the original are two names of one inode.
+    shares_inode: bool,
+}
+
+/// How a file may be placed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Placing {
+    /// The inbox name will be cleared: a second name for the same inode is enough where the kernel gives a lease.
+    LinkOrCopy,
+    /// The file stays where it is: it must be a copy, or a later change to it would change the original.
+    Copy,
+}
+
+/// What interrupted work had come to.
+#[derive(Debug)]
+pub enum Recovered {
+    /// The original stands, whole and durable.
+    Stands,
+    /// Nothing stands at the claimed name.
+    Nothing,
+    /// Something else stands at the claimed name.
+    SomethingElse,
+}
+
+impl Vault {
+    /// Opens Storage and makes `Originals/` in it, where it is missing.
+    pub fn open(path: &Path) -> Result<Self, DiskError> {
+        super::make_folder(path)?;
+        let vault = Self {
+            root: open_root(path)?,
+            path: path.to_owned(),
+            known: Mutex::default(),
+        };
+        vault.folder(Path::new("Originals"))?;
+        Ok(vault)
+    }
+
+    /// Storage's path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Whether nothing stands at `final_path` (relative to Storage).
+    pub fn is_free(&self, final_path: &Path) -> bool {
+        matches!(self.stat(final_path), Err(Errno::NOENT))
+    }
+
+    /// Makes a durable, read-only file with the bytes of `held` stand at the asset's final path.
+    ///
+    /// Errors: `AlreadyExists` when something else took the name; what the disk says otherwise. After an error the final
+    /// name is not there by our doing.
+    pub fn place(&self, held: &Held, asset: &Asset, placing: Placing) -> Result<Kept, DiskError> {
+        let parent = asset.final_path.parent().unwrap_or(Path::new(""));
+        let name = asset.final_path.file_name().unwrap_or_default();
+        let folder = self.folder(parent)?;
+        let linked = placing == Placing::LinkOrCopy
+            && held.is_leased()
+            && self.link(held, asset, &folder, name)?;
+        if !linked {
+            self.copy(held, asset, &folder, name)?;
+        }
+        rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
+        Ok(Kept {
+            final_path: asset.final_path.clone(),
+            id: asset.id,
+            file_hash: asset.file_hash,
+            shares_inode: linked,
+        })
+    }
+
+    /// Opens the kept original and compares its bytes, now, with those of the file we hold (whose hash is the asset's).
+    /// `None`: the original is missing, or has other bytes.
+    pub fn compare(&self, held: &Held, asset: &Asset) -> Result<Option<Kept>, DiskError> {
+        let Some((file, seen)) = self.open_original(&asset.final_path)? else {
+            return Ok(None);
+        };
+        let shares_inode = seen.same_inode(held.seen());
+        if seen.size != asset.size || !self.has_hash(&file, asset)? {
+            return Ok(None);
+        }
+        if shares_inode && stat_file(&file).is_ok_and(|stat| stat.stx_nlink < 2) {
+            // One name, reached by two ways (a bind mount): to clear it would be to lose the photo.
+            return Ok(None);
+        }
+        rustix::fs::fsync(&file).map_err(self.failed("sync", &asset.final_path))?;
+        forget_pages(&file);
+        Ok(Some(Kept {
+            final_path: asset.final_path.clone(),
+            id: asset.id,
+            file_hash: asset.file_hash,
+            shares_inode,
+        }))
+    }
+
+    /// Looks at what an interrupted placement of `asset` had come to, and removes its temporary file.
+    pub fn recover(&self, asset: &Asset) -> Result<Recovered, DiskError> {
+        let parent = asset.final_path.parent().unwrap_or(Path::new(""));
+        let Ok(folder) = open_below(&self.root, parent) else {
+            return Ok(Recovered::Nothing);
+        };
+        discard(&folder, &temporary_name(asset.id))
+            .map_err(self.failed("remove our temporary file for", &asset.final_path))?;
+        let Some((file, seen)) = self.open_original(&asset.final_path)? else {
+            return Ok(Recovered::Nothing);
+        };
+        if seen.size != asset.size || !self.has_hash(&file, asset)? {
+            return Ok(Recovered::SomethingElse);
+        }
+        self.make_durable(&file, &asset.final_path)?;
+        rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
+        Ok(Recovered::Stands)
+    }
+
+    /// Makes the original a file of its own, when it shares its inode with a file that somebody else is about to write.
+    /// Its bytes stay the same all the while: the copy takes the name in one step.
+    pub(super) fn part_from(&self, held: &mut Held, kept: &Kept) -> Result<(), DiskError> {
+        if kept.shares_inode {
+            let parent = kept.final_path.parent().unwrap_or(Path::new(""));
+            let name = kept.final_path.file_name().unwrap_or_default();
+            let folder = self.folder(parent)?;
+            let temporary = temporary_name(kept.id);
+            let copy = self.write_copy(held, &folder, &temporary, &kept.final_path)?;
+            let found = hash(&copy, held.seen().size).map_err(DiskError::io(
+                "read back",
+                &self.path.join(&kept.final_path),
+            ))?;
+            if found != kept.file_hash {
+                return Err(DiskError::io(
+                    "part from its inbox name",
+                    &self.path.join(&kept.final_path),
+                )(io::Error::other(
+                    "it was written to while it was being filed",
+                )));
+            }
+            rustix::fs::renameat(&folder, &temporary, &folder, name)
+                .map_err(self.failed("replace our link", &kept.final_path))?;
+            rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
+        }
+        held.let_go();
+        Ok(())
+    }
+
+    /// Claims the name by a link to the very file we hold. `false`: this disk or this file can't be linked.
+    fn link(
+        &self,
+        held: &Held,
+        asset: &Asset,
+        folder: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<bool, DiskError> {
+        if !held.is_undisturbed() {
+            return Err(self.changed(asset));
+        }
+        match rustix::fs::linkat(CWD, held.proc_path(), folder, name, AtFlags::SYMLINK_FOLLOW) {
+            Ok(()) => {}
+            Err(
+                Errno::XDEV
+                | Errno::PERM
+                | Errno::MLINK
+                | Errno::OPNOTSUPP
+                | Errno::NOSYS
+                | Errno::NOENT
+                | Errno::ACCESS,
+            ) => {
+                return Ok(false);
+            }
+            Err(errno) => return Err(self.failed("claim the name", &asset.final_path)(errno)),
+        }
+        let durable = self.make_durable(held.file(), &asset.final_path);
+        if durable.is_err() || !held.is_undisturbed() {
+            // Our own claim, of which the ledger knows only the intent: it is taken back, the inbox name still stands.
+            discard(folder, name).map_err(self.failed("take back the name", &asset.final_path))?;
+            durable?;
+            return Err(self.changed(asset));
+        }
+        Ok(true)
+    }
+
+    /// Writes a temporary file, reads it back, and renames it to the name, which must be free.
+    fn copy(
+        &self,
+        held: &Held,
+        asset: &Asset,
+        folder: &OwnedFd,
+        name: &OsStr,
+    ) -> Result<(), DiskError> {
+        let temporary = temporary_name(asset.id);
+        let written = self.write_copy(held, folder, &temporary, &asset.final_path).and_then(|file| {
+            let whole = self.has_hash(&file, asset)?;
+            let failed = DiskError::io("place", &asset.final_path);
+            if !whole {
+                return Err(failed(io::Error::other("what was written is not what was read: it changed meanwhile, or the disk is failing")));
+            }
+            claim(folder, &temporary, name).map_err(self.failed("claim the name", &asset.final_path))?;
+            // vfat: the renamed entry is durable only once the file is synced again.
+            rustix::fs::fsync(&file).map_err(self.failed("sync", &asset.final_path))
+        });
+        if written.is_err() {
+            // The first error is the one to tell; a temporary file that stays is removed by the next attempt.
+            discard(folder, &temporary).unwrap_or_default();
+        }
+        written
+    }
+
+    /// Writes the bytes we hold to `temporary`, with their mtime, read-only and synced. Returns it opened for reading.
+    fn write_copy(
+        &self,
+        held: &Held,
+        folder: &OwnedFd,
+        temporary: &OsStr,
+        shown: &Path,
+    ) -> Result<File, DiskError> {
+        discard(folder, temporary).map_err(self.failed("remove our temporary file for", shown))?;
+        let flags =
+            OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(folder, temporary, flags, Mode::RUSR | Mode::WUSR)
+            .map_err(self.failed("write", shown))?;
+        let file = File::from(file);
+        if rustix::fs::ioctl_ficlone(&file, held.file()).is_err() {
+            copy_bytes(held, &file).map_err(DiskError::io("write", &self.path.join(shown)))?;
+        }
+        let mtime = timespec(held.seen().mtime_ns);
+        let times = Timestamps {
+            last_access: mtime,
+            last_modification: mtime,
+        };
+        rustix::fs::futimens(&file, &times).map_err(self.failed("keep the time of", shown))?;
+        self.make_durable(&file, shown)?;
+        // Read back from the disk, not from memory.
+        forget_pages(&file);
+        Ok(file)
+    }
+
+    fn changed(&self, asset: &Asset) -> DiskError {
+        DiskError::io("place", &self.path.join(&asset.final_path))(io::Error::other(
+            "it changed while it was being filed",
+        ))
+    }
+
+    fn make_durable(&self, file: &File, shown: &Path) -> Result<(), DiskError> {
+        let stat = stat_file(file).map_err(self.failed("look at", shown))?;
+        let read_only = Mode::from_raw_mode(u32::from(stat.stx_mode) & 0o444 | 0o400);
+        // vfat and network disks may refuse: the photo is kept all the same.
+        if u32::from(stat.stx_mode) & 0o222 != 0 {
+            match rustix::fs::fchmod(file, read_only) {
+                Ok(()) | Err(Errno::PERM | Errno::OPNOTSUPP | Errno::NOSYS) => {}
+                Err(errno) => return Err(self.failed("make read-only", shown)(errno)),
+            }
+        }
+        rustix::fs::fsync(file).map_err(self.failed("sync", shown))
+    }
+
+    fn has_hash(&self, file: &File, asset: &Asset) -> Result<bool, DiskError> {
+        match hash(file, asset.size) {
+            Ok(found) => Ok(found == asset.file_hash),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
+            Err(error) => Err(DiskError::io(
+                "read back",
+                &self.path.join(&asset.final_path),
+            )(error)),
+        }
+    }
+
+    fn open_original(&self, final_path: &Path) -> Result<Option<(File, Snapshot)>, DiskError> {
+        let failed = |errno| self.failed("open", final_path)(errno);
+        let parent = final_path.parent().unwrap_or(Path::new(""));
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = open_below(&self.root, parent).and_then(|folder| {
+            rustix::fs::openat(
+                folder,
+                final_path.file_name().unwrap_or_default(),
+                flags,
+                Mode::empty(),
+            )
+        });
+        let file = match opened {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::NOTDIR | Errno::LOOP) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let stat = stat_file(&file).map_err(failed)?;
+        Ok(Some((file, Snapshot::of(&stat))))
+    }
+
+    fn stat(&self, final_path: &Path) -> rustix::io::Result<()> {
+        let folder = open_below(&self.root, final_path.parent().unwrap_or(Path::new("")))?;
+        stat_name(&folder, final_path.file_name().unwrap_or_default()).map(drop)
+    }
+
+    /// Opens the folder `relative`, making it and its parents durably where they are missing.
+    fn folder(&self, relative: &Path) -> Result<OwnedFd, DiskError> {
+        let failed = |errno| self.failed("make the folder", relative)(errno);
+        let is_known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(relative);
+        if is_known && let Ok(folder) = open_below(&self.root, relative) {
+            return Ok(folder);
+        }
+        let mut folder = open_below(&self.root, Path::new("")).map_err(failed)?;
+        for component in relative.components() {
+            let Component::Normal(name) = component else {
+                return Err(failed(Errno::INVAL));
+            };
+            match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
+            // Also where it was there already: a cut may have come between another's mkdir and its sync.
+            rustix::fs::fsync(&folder).map_err(failed)?;
+            folder = open_below(&folder, Path::new(name)).map_err(failed)?;
+        }
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(relative.to_owned());
+        Ok(folder)
+    }
+
+    fn failed(&self, action: &'static str, relative: &Path) -> impl FnOnce(Errno) -> DiskError {
+        let path = self.path.join(relative);
+        move |errno| DiskError {
+            action,
+            path,
+            source: errno.into(),
+        }
+    }
+}
+
+/// The name of the file a copy is written to before it gets its final name.
+fn temporary_name(id: AssetId) -> OsString {
+    format!("{TEMPORARY_PREFIX}{}.part", id.0).into()
+}
+
+fn discard(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Err(Errno::NOENT) => Ok(()),
+        done => done,
+    }
+}
+
+/// Gives `temporary` its final name, refusing to replace.
+fn claim(folder: &OwnedFd, temporary: &OsStr, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::renameat_with(folder, temporary, folder, name, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => {
+            rustix::fs::linkat(folder, temporary, folder, name, AtFlags::empty())?;
+            discard(folder, temporary)
+        }
+        done => done,
+    }
+}
+
+fn copy_bytes(held: &Held, to: &File) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut position = 0;
+    loop {
+        let read = match held.file().read_at(&mut buffer, position) {
+            Ok(0) => return Ok(()),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        to.write_all_at(buffer.get(..read).unwrap_or_default(), position)?;
+        position += read as u64;
+    }
+}
+
+fn timespec(nanoseconds: i64) -> Timespec {
+    Timespec {
+        tv_sec: nanoseconds.div_euclid(1_000_000_000),
+        tv_nsec: nanoseconds.rem_euclid(1_000_000_000),
+    }
+}
