@@ -41,5 +41,6 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod disk;
+pub mod ledger;
 pub mod log_file;
 pub mod monitor;

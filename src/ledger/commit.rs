@@ -1,0 +1,325 @@
+//! The changes of one transaction: every table is brought up to date together.
+
+use std::collections::BTreeMap;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use redb::{ReadableTable, Table, WriteTransaction};
+
+use super::change::{Change, Outcome};
+use super::error::Trouble;
+use super::record::{decode_left, encode_asset, encode_left};
+use super::tables::{self, Key};
+use crate::asset::{Asset, AssetId, Kind, Left, LeftBecause, Place, Stage};
+
+/// All tables, open for writing.
+pub(super) struct Books<'txn> {
+    pub(super) assets: Table<'txn, u64, &'static [u8]>,
+    pub(super) intents: Table<'txn, u64, &'static [u8]>,
+    pub(super) lookup: Table<'txn, (u64, u64), ()>,
+    by_day: Table<'txn, (u32, u64), ()>,
+    todo: Vec<Table<'txn, u64, ()>>,
+    left: Table<'txn, &'static [u8], &'static [u8]>,
+    problems: Table<'txn, (u64, &'static [u8]), ()>,
+    totals: Table<'txn, &'static str, u64>,
+    meta: Table<'txn, &'static str, u64>,
+    /// What the totals change by: written once, at the end.
+    sums: BTreeMap<String, i64>,
+    pub(super) next_id: u64,
+    first_id: u64,
+    pub(super) changed: bool,
+}
+
+impl<'txn> Books<'txn> {
+    pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, Trouble> {
+        let meta = txn.open_table(tables::META)?;
+        let next_id = meta.get("next_id")?.map_or(1, |id| id.value());
+        Ok(Self {
+            assets: txn.open_table(tables::ASSETS)?,
+            intents: txn.open_table(tables::INTENTS)?,
+            lookup: txn.open_table(tables::LOOKUP)?,
+            by_day: txn.open_table(tables::BY_DAY)?,
+            todo: tables::TODO
+                .into_iter()
+                .map(|todo| txn.open_table(todo))
+                .collect::<Result<_, _>>()?,
+            left: txn.open_table(tables::LEFT)?,
+            problems: txn.open_table(tables::PROBLEMS)?,
+            totals: txn.open_table(tables::TOTALS)?,
+            meta,
+            sums: BTreeMap::new(),
+            next_id,
+            first_id: next_id,
+            changed: false,
+        })
+    }
+
+    /// Writes what was gathered. Returns the ids handed out, or None if nothing has changed and nothing need be committed.
+    pub(super) fn close(mut self, now: Timestamp) -> Result<Option<std::ops::Range<u64>>, Trouble> {
+        if !self.changed {
+            return Ok(None);
+        }
+        if self.next_id != self.first_id {
+            self.meta.insert("next_id", self.next_id)?;
+            if self.first_id == 1 {
+                let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
+                self.meta.insert("created", now)?;
+            }
+        }
+        for (name, change) in std::mem::take(&mut self.sums) {
+            if change != 0 {
+                let before = self.totals.get(name.as_str())?.map_or(0, |sum| sum.value());
+                self.totals
+                    .insert(name.as_str(), before.saturating_add_signed(change))?;
+            }
+        }
+        Ok(Some(self.first_id..self.next_id))
+    }
+
+    pub(super) fn apply(
+        &mut self,
+        change: &Change,
+        now: Timestamp,
+        is_free: &dyn Fn(&Path) -> bool,
+    ) -> Result<Outcome, Trouble> {
+        match change {
+            Change::Intend(shot) => return self.intend(shot, now, is_free).map(Outcome::Intended),
+            Change::Finish(id) => self.finish(*id)?,
+            Change::Withdraw(id) => self.withdraw(*id)?,
+            Change::Leave(left) => self.leave(left)?,
+            Change::Forget(inbox_path) => self.forget(inbox_path)?,
+            Change::StageDone {
+                id,
+                stage,
+                at,
+                place,
+                error,
+            } => self.stage_done(*id, *stage, *at, place.as_ref(), error.as_deref())?,
+        }
+        Ok(Outcome::Done)
+    }
+
+    pub(super) fn exists(&self, id: AssetId) -> Result<bool, Trouble> {
+        Ok(self.assets.get(id.0)?.is_some() || self.intents.get(id.0)?.is_some())
+    }
+
+    fn finish(&mut self, id: AssetId) -> Result<(), Trouble> {
+        let Some(mut asset) = tables::row(&self.intents, id.0)? else {
+            // Asked again after an answer that was lost.
+            return match self.assets.get(id.0)? {
+                Some(_) => Ok(()),
+                None => Err(Trouble::NoSuchRow {
+                    action: "finish",
+                    id,
+                }),
+            };
+        };
+        self.intents.remove(id.0)?;
+        self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
+        self.by_day
+            .insert((tables::day_number(asset.captured.day()), id.0), ())?;
+        for stage in Stage::ALL {
+            if stage.wants(asset.kind, asset.location) {
+                self.todo[stage as usize].insert(id.0, ())?;
+            }
+        }
+        self.count(&asset);
+        self.changed = true;
+        if let Some(leader) = asset.paired_with {
+            if !self.exists(leader)? {
+                asset.paired_with = None;
+                self.replace(&asset)?;
+            } else if asset.kind != Kind::Sidecar {
+                self.answer_pairing(leader, id)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Still and video name each other.
+    fn answer_pairing(&mut self, leader: AssetId, follower: AssetId) -> Result<(), Trouble> {
+        let row = match tables::row(&self.assets, leader.0)? {
+            Some(row) => Some(row),
+            None => tables::row(&self.intents, leader.0)?,
+        };
+        if let Some(mut row) = row
+            && row.paired_with.is_none()
+        {
+            row.paired_with = Some(follower);
+            self.replace(&row)?;
+        }
+        Ok(())
+    }
+
+    fn withdraw(&mut self, id: AssetId) -> Result<(), Trouble> {
+        let Some(asset) = tables::row(&self.intents, id.0)? else {
+            return match self.assets.get(id.0)? {
+                None => Ok(()),
+                Some(_) => Err(Trouble::NoSuchRow {
+                    action: "withdraw",
+                    id,
+                }),
+            };
+        };
+        self.leave_out(&asset)?;
+        self.intents.remove(id.0)?;
+        let mut followers = tables::find(&self.lookup, &self.assets, &Key::PairedWith(id))?;
+        followers.extend(tables::find(
+            &self.lookup,
+            &self.intents,
+            &Key::PairedWith(id),
+        )?);
+        for mut follower in followers {
+            follower.paired_with = None;
+            self.replace(&follower)?;
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Withdraws an id if it is an intent, whatever else it may be.
+    pub(super) fn take_back(&mut self, id: AssetId) -> Result<(), Trouble> {
+        if self.intents.get(id.0)?.is_some() {
+            self.withdraw(id)?;
+        }
+        Ok(())
+    }
+
+    fn stage_done(
+        &mut self,
+        id: AssetId,
+        stage: Stage,
+        at: Timestamp,
+        place: Option<&Place>,
+        error: Option<&str>,
+    ) -> Result<(), Trouble> {
+        let Some(mut asset) = tables::row(&self.assets, id.0)? else {
+            return Err(Trouble::NoSuchRow {
+                action: "record a stage of",
+                id,
+            });
+        };
+        if let Some(error) = error {
+            if asset.errors.is_empty() {
+                self.add("with_errors", 1);
+            }
+            asset.errors.push(error.to_owned());
+        } else {
+            asset.stage_done_at[stage as usize] = Some(at);
+        }
+        if let Some(place) = place {
+            asset.place = Some(place.clone());
+        }
+        self.todo[stage as usize].remove(id.0)?;
+        self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn leave(&mut self, left: &Left) -> Result<(), Trouble> {
+        let path = left.inbox_path.as_os_str().as_bytes();
+        let bytes = encode_left(left);
+        if self
+            .left
+            .get(path)?
+            .is_some_and(|before| before.value() == bytes)
+        {
+            return Ok(());
+        }
+        self.forget(&left.inbox_path)?;
+        self.left.insert(path, bytes.as_slice())?;
+        if !matches!(left.why, LeftBecause::Kept(_)) {
+            self.problems.insert(tables::problem_key(left), ())?;
+            self.add("left", 1);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    fn forget(&mut self, inbox_path: &Path) -> Result<(), Trouble> {
+        let path = inbox_path.as_os_str().as_bytes();
+        let Some(before) = self
+            .left
+            .get(path)?
+            .map(|bytes| decode_left(path, bytes.value()))
+            .transpose()?
+        else {
+            return Ok(());
+        };
+        self.left.remove(path)?;
+        if !matches!(before.why, LeftBecause::Kept(_)) {
+            self.problems.remove(tables::problem_key(&before))?;
+            self.add("left", -1);
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    /// Writes a row anew, with its look-up keys.
+    fn replace(&mut self, asset: &Asset) -> Result<(), Trouble> {
+        let id = asset.id.0;
+        let bytes = encode_asset(asset);
+        let before = if let Some(before) = tables::row(&self.assets, id)? {
+            self.assets.insert(id, bytes.as_slice())?;
+            before
+        } else if let Some(before) = tables::row(&self.intents, id)? {
+            self.intents.insert(id, bytes.as_slice())?;
+            before
+        } else {
+            return Ok(());
+        };
+        self.leave_out(&before)?;
+        self.enter(asset)
+    }
+
+    pub(super) fn enter(&mut self, asset: &Asset) -> Result<(), Trouble> {
+        for key in Key::all_of(asset) {
+            self.lookup.insert((key.digest(), asset.id.0), ())?;
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, asset: &Asset) -> Result<(), Trouble> {
+        for key in Key::all_of(asset) {
+            self.lookup.remove((key.digest(), asset.id.0))?;
+        }
+        Ok(())
+    }
+
+    fn count(&mut self, asset: &Asset) {
+        self.add("assets", 1);
+        self.add("bytes", i64::try_from(asset.size).unwrap_or(i64::MAX));
+        self.add(&format!("kind:{}", asset.kind.as_str()), 1);
+        if !asset.errors.is_empty() {
+            self.add("with_errors", 1);
+        }
+        if asset.kind == Kind::Sidecar {
+            return;
+        }
+        if asset.captured.from.is_guess() {
+            self.add("guessed", 1);
+        }
+        self.add(&captured_key(asset.captured.day()), 1);
+        // The day of filing is the owner's day, as the appliance's calendar says.
+        let filed = asset.ingested_at.to_zoned(TimeZone::system()).date();
+        self.add(&ingested_key(filed), 1);
+    }
+
+    fn add(&mut self, sum: &str, change: i64) {
+        let entry = self.sums.entry(sum.to_owned()).or_default();
+        *entry = entry.saturating_add(change);
+    }
+}
+
+/// The total of photos captured on a day.
+pub(super) fn captured_key(day: Date) -> String {
+    format!("day:{:08}", tables::day_number(day))
+}
+
+/// The total of photos filed on a day.
+pub(super) fn ingested_key(day: Date) -> String {
+    format!("ingested:{:08}", tables::day_number(day))
+}

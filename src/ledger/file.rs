@@ -1,0 +1,159 @@
+//! The ledger's file: how it comes into being, how it is opened, and whether it is still the one that was opened.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a new ledger is made under a temporary name and renamed into place"
+)]
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use redb::{Builder, Database, Durability, ReadableDatabase};
+use rustix::fs::{Advice, CWD, RenameFlags};
+
+use super::error::{LedgerError, Trouble};
+use super::tables;
+
+/// The ledger's name in the Data folder.
+const NAME: &str = "ledger.redb";
+/// What the names of unfinished new ledgers begin with; the process id follows.
+const UNFINISHED: &str = ".ledger.redb.new-";
+/// redb's default of 1 GiB is more than a small board has; beyond this a look-up gains nothing.
+const CACHE_BYTES: usize = 2 << 20;
+/// What every redb file begins with.
+const MAGIC: [u8; 9] = *b"redb\x1A\x0A\xA9\x0D\x0A";
+
+/// The ledger's file in a Data folder.
+pub(super) fn path_in(data: &Path) -> PathBuf {
+    data.join(NAME)
+}
+
+/// Whether there is anything under that name, were it only a broken link.
+pub(super) fn exists(path: &Path) -> Result<bool, LedgerError> {
+    match fs::symlink_metadata(path) {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LedgerError::Open {
+            path: path.to_owned(),
+            source: Box::new(redb::Error::Io(error)),
+        }),
+    }
+}
+
+/// Makes an empty ledger at `path`, where nothing is. A cut on the way leaves nothing under that name.
+pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
+    let failed = |source| LedgerError::Create {
+        path: path.to_owned(),
+        source,
+    };
+    let data = path.parent().unwrap_or(Path::new("."));
+    remove_unfinished(data).map_err(failed)?;
+    let unfinished = data.join(format!("{UNFINISHED}{}", std::process::id()));
+    fill(&unfinished).map_err(|trouble| match trouble {
+        Trouble::Redb(error) => match *error {
+            redb::Error::Io(source) => failed(source),
+            other => failed(io::Error::other(other)),
+        },
+        other => other.at(path, None),
+    })?;
+    let placed = put_in_place(&unfinished, path).and_then(|()| {
+        // On vfat a rename loses the content unless the file is synced once more.
+        File::open(path)?.sync_all()?;
+        File::open(data)?.sync_all()?;
+        // The Data folder may be as new as the ledger: its own name must last, too.
+        match data.canonicalize()?.parent() {
+            Some(root) => File::open(root)?.sync_all(),
+            None => Ok(()),
+        }
+    });
+    placed.map_err(failed)
+}
+
+fn fill(unfinished: &Path) -> Result<(), Trouble> {
+    let database = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .create(unfinished)?;
+    let mut txn = database.begin_write()?;
+    txn.set_durability(Durability::Immediate)?;
+    txn.set_quick_repair(true);
+    tables::create_all(&txn)?;
+    txn.commit()?;
+    database.close()?;
+    File::open(unfinished)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| Trouble::Redb(Box::new(redb::Error::Io(error))))
+}
+
+/// A ledger that someone else made meanwhile stays.
+fn put_in_place(unfinished: &Path, path: &Path) -> io::Result<()> {
+    match rustix::fs::renameat_with(CWD, unfinished, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(()),
+        Err(rustix::io::Errno::EXIST) => fs::remove_file(unfinished),
+        // Some file systems and kernels know no such rename.
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+            fs::rename(unfinished, path)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn remove_unfinished(data: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(data)? {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Tells an empty or foreign file from a ledger before redb sees it: its words on them help nobody.
+pub(super) fn look_at(path: &Path) -> Result<(), LedgerError> {
+    let path = path.to_owned();
+    let mut magic = [0; MAGIC.len()];
+    let read = File::open(&path).and_then(|mut file| {
+        let length = file.metadata()?.len();
+        if length >= MAGIC.len() as u64 {
+            io::Read::read_exact(&mut file, &mut magic)?;
+        }
+        Ok(length)
+    });
+    match read {
+        Ok(0) => Err(LedgerError::Empty { path }),
+        Ok(_) if magic == MAGIC => Ok(()),
+        Ok(_) => Err(LedgerError::Foreign { path }),
+        Err(error) => Err(LedgerError::Open {
+            path,
+            source: Box::new(redb::Error::Io(error)),
+        }),
+    }
+}
+
+/// Opens the database; with `doubt`, as it is on the disk, with every page checked.
+pub(super) fn open(path: &Path, doubt: bool) -> Result<Database, Trouble> {
+    let io = |error| Trouble::Redb(Box::new(redb::Error::Io(error)));
+    if doubt {
+        // After a failed write the page cache may hold what the disk does not.
+        let file = File::open(path).map_err(io)?;
+        rustix::fs::fadvise(&file, 0, None, Advice::DontNeed).map_err(|error| io(error.into()))?;
+    }
+    let database = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .set_check_integrity_on_open(doubt)
+        .open(path)?;
+    Ok(database)
+}
+
+/// Checks that an open database is a ledger known here.
+pub(super) fn check(database: &Database) -> Result<(), Trouble> {
+    tables::check_all(&database.begin_read()?)
+}
+
+/// Which file stands at a path: device and inode.
+pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+    fs::metadata(path)
+        .ok()
+        .map(|found| (found.dev(), found.ino()))
+}

@@ -1,0 +1,253 @@
+//! Everything the ledger can be asked.
+
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use jiff::civil::Date;
+use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+
+use super::commit::{captured_key, ingested_key};
+use super::error::Trouble;
+use super::record::{decode_asset, decode_left};
+use super::tables::{self, Key, find, row};
+use super::{Ledger, LedgerError, Totals};
+use crate::asset::{Asset, AssetId, FileHash, Kind, Left, LeftBecause, Stage};
+
+impl Ledger {
+    /// The asset of that id; unfinished intents are none yet.
+    pub fn asset(&self, id: AssetId) -> Result<Option<Asset>, LedgerError> {
+        self.read(|txn| row(&txn.open_table(tables::ASSETS)?, id.0))
+    }
+
+    /// The asset with that content; never a sidecar, never an unfinished intent.
+    pub fn by_hash(&self, hash: &FileHash) -> Result<Option<Asset>, LedgerError> {
+        let found = self.by_key(&Key::Content(*hash))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The assets whose `asset::shot_key(inbox_path)` is this.
+    pub fn by_shot(&self, shot_key: &[u8]) -> Result<Vec<Asset>, LedgerError> {
+        self.by_key(&Key::Shot(shot_key.to_vec()))
+    }
+
+    /// The assets with that `ContentIdentifier`.
+    pub fn by_content_id(&self, content_id: &str) -> Result<Vec<Asset>, LedgerError> {
+        self.by_key(&Key::ContentId(content_id.to_owned()))
+    }
+
+    /// The assets whose `paired_with` is this row.
+    pub fn paired_to(&self, leader: AssetId) -> Result<Vec<Asset>, LedgerError> {
+        self.by_key(&Key::PairedWith(leader))
+    }
+
+    /// The asset that stands at a path (relative to Storage), in whatever case it is written.
+    pub fn by_final_path(&self, path: &Path) -> Result<Option<Asset>, LedgerError> {
+        let found = self.by_key(&Key::final_path(path))?;
+        Ok(found.into_iter().next())
+    }
+
+    /// The newest assets, by id, the newest first.
+    pub fn newest(&self, limit: usize) -> Result<Vec<Asset>, LedgerError> {
+        self.read(|txn| {
+            let assets = txn.open_table(tables::ASSETS)?;
+            readable(assets.iter()?.rev(), limit)
+        })
+    }
+
+    /// Assets from that id on, ascending. Rows that cannot be read are logged and passed over.
+    pub fn page(&self, from: AssetId, limit: usize) -> Result<Vec<Asset>, LedgerError> {
+        self.read(|txn| {
+            let assets = txn.open_table(tables::ASSETS)?;
+            readable(assets.range(from.0..)?, limit)
+        })
+    }
+
+    /// Assets captured on that day, by id.
+    pub fn on_day(&self, day: Date, limit: usize) -> Result<Vec<Asset>, LedgerError> {
+        self.read(|txn| {
+            let by_day = txn.open_table(tables::BY_DAY)?;
+            let assets = txn.open_table(tables::ASSETS)?;
+            let day = tables::day_number(day);
+            let mut found = Vec::new();
+            for entry in by_day.range((day, 0)..=(day, u64::MAX))?.take(limit) {
+                let (_, id) = entry?.0.value();
+                found.extend(row(&assets, id)?);
+            }
+            Ok(found)
+        })
+    }
+
+    /// Ids of assets that wait for a stage, the oldest first.
+    pub fn waiting_for(&self, stage: Stage, limit: usize) -> Result<Vec<AssetId>, LedgerError> {
+        self.read(|txn| {
+            let todo = txn.open_table(tables::TODO[stage as usize])?;
+            todo.iter()?
+                .take(limit)
+                .map(|entry| Ok(AssetId(entry?.0.value())))
+                .collect()
+        })
+    }
+
+    /// The unfinished intents: after a start, work that was interrupted.
+    pub fn intents(&self) -> Result<Vec<Asset>, LedgerError> {
+        self.read(|txn| {
+            let intents = txn.open_table(tables::INTENTS)?;
+            readable(intents.iter()?, usize::MAX)
+        })
+    }
+
+    /// The row of a file left in the inbox.
+    pub fn left(&self, inbox_path: &Path) -> Result<Option<Left>, LedgerError> {
+        let path = inbox_path.as_os_str().as_bytes();
+        self.read(|txn| {
+            let left = txn.open_table(tables::LEFT)?;
+            left.get(path)?
+                .map(|bytes| decode_left(path, bytes.value()))
+                .transpose()
+        })
+    }
+
+    /// Files left in the inbox: the problems first, the newest of them first; then those kept on purpose, by path.
+    pub fn all_left(&self, limit: usize) -> Result<Vec<Left>, LedgerError> {
+        self.read(|txn| {
+            let left = txn.open_table(tables::LEFT)?;
+            let mut found = Vec::new();
+            for entry in txn.open_table(tables::PROBLEMS)?.iter()?.take(limit) {
+                let entry = entry?;
+                let (_, path) = entry.0.value();
+                if let Some(bytes) = left.get(path)? {
+                    found.push(decode_left(path, bytes.value())?);
+                }
+            }
+            for entry in left.iter()? {
+                if found.len() >= limit {
+                    break;
+                }
+                let (path, bytes) = entry?;
+                let row = decode_left(path.value(), bytes.value())?;
+                if matches!(row.why, LeftBecause::Kept(_)) {
+                    found.push(row);
+                }
+            }
+            Ok(found)
+        })
+    }
+
+    /// Everything counted; costs the same however much there is.
+    pub fn totals(&self) -> Result<Totals, LedgerError> {
+        self.read(|txn| {
+            let totals = txn.open_table(tables::TOTALS)?;
+            let sum = |name: &str| -> Result<u64, Trouble> {
+                Ok(totals.get(name)?.map_or(0, |sum| sum.value()))
+            };
+            let mut per_kind = Vec::new();
+            for kind in Kind::ALL {
+                let count = sum(&format!("kind:{}", kind.as_str()))?;
+                if count > 0 {
+                    per_kind.push((kind, count));
+                }
+            }
+            let mut waiting = [0; 4];
+            for (count, todo) in waiting.iter_mut().zip(tables::TODO) {
+                *count = txn.open_table(todo)?.len()?;
+            }
+            Ok(Totals {
+                assets: sum("assets")?,
+                bytes: sum("bytes")?,
+                with_errors: sum("with_errors")?,
+                guessed_dates: sum("guessed")?,
+                left: sum("left")?,
+                intents: txn.open_table(tables::INTENTS)?.len()?,
+                per_kind,
+                waiting,
+            })
+        })
+    }
+
+    /// Photos and videos captured on each day from `first` to `last`; days without any are left out.
+    pub fn captured_per_day(
+        &self,
+        first: Date,
+        last: Date,
+    ) -> Result<Vec<(Date, u64)>, LedgerError> {
+        self.per_day(&captured_key(first), &captured_key(last))
+    }
+
+    /// Photos and videos filed on each day (of the appliance's calendar) from `first` to `last`; days without any are
+    /// left out.
+    pub fn ingested_per_day(
+        &self,
+        first: Date,
+        last: Date,
+    ) -> Result<Vec<(Date, u64)>, LedgerError> {
+        self.per_day(&ingested_key(first), &ingested_key(last))
+    }
+
+    fn per_day(&self, first: &str, last: &str) -> Result<Vec<(Date, u64)>, LedgerError> {
+        self.read(|txn| {
+            let totals = txn.open_table(tables::TOTALS)?;
+            let mut days = Vec::new();
+            if first > last {
+                return Ok(days);
+            }
+            for entry in totals.range(first..=last)? {
+                let (key, count) = entry?;
+                let number = key
+                    .value()
+                    .rsplit(':')
+                    .next()
+                    .and_then(|day| day.parse().ok());
+                days.extend(
+                    number
+                        .and_then(tables::day_of_number)
+                        .map(|day| (day, count.value())),
+                );
+            }
+            Ok(days)
+        })
+    }
+
+    fn by_key(&self, key: &Key) -> Result<Vec<Asset>, LedgerError> {
+        self.read(|txn| {
+            let lookup = txn.open_table(tables::LOOKUP)?;
+            find(&lookup, &txn.open_table(tables::ASSETS)?, key)
+        })
+    }
+
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
+    ) -> Result<T, LedgerError> {
+        self.use_database("read", |database: &Database| work(&database.begin_read()?))
+    }
+}
+
+/// Up to `limit` rows; one that is damaged is logged, and does not hide the others.
+fn readable<'a>(
+    entries: impl Iterator<
+        Item = Result<
+            (
+                redb::AccessGuard<'a, u64>,
+                redb::AccessGuard<'a, &'static [u8]>,
+            ),
+            redb::StorageError,
+        >,
+    >,
+    limit: usize,
+) -> Result<Vec<Asset>, Trouble> {
+    let mut found = Vec::new();
+    for entry in entries {
+        if found.len() >= limit {
+            break;
+        }
+        let (id, bytes) = entry?;
+        match decode_asset(id.value(), bytes.value()) {
+            Ok(asset) => found.push(asset),
+            Err(Trouble::Record { row, what }) => {
+                log::error!("{row} in the ledger cannot be read: {what}");
+            }
+            Err(other) => return Err(other),
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,211 @@
+//! The tables, their keys, and how a row is found through the look-up table.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use jiff::civil::Date;
+use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
+use sha2::{Digest, Sha256};
+
+use super::error::Trouble;
+use super::record::decode_asset;
+use crate::asset::{Asset, AssetId, FileHash, Kind, Left, shot_key};
+
+/// The format of the ledgers written now; see FORMAT.md.
+pub(super) const FORMAT: u64 = 1;
+
+pub(super) const ASSETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("assets");
+pub(super) const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
+pub(super) const LOOKUP: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("lookup");
+pub(super) const BY_DAY: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("by_day");
+/// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up.
+pub(super) const TODO: [TableDefinition<'_, u64, ()>; 4] = [
+    TableDefinition::new("todo_geocode"),
+    TableDefinition::new("todo_thumbnail"),
+    TableDefinition::new("todo_face_scan"),
+    TableDefinition::new("todo_backup"),
+];
+pub(super) const LEFT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("left");
+/// (milliseconds since 1970 counted down, inbox path): the newest first.
+pub(super) const PROBLEMS: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("problems");
+pub(super) const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("totals");
+pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+
+/// Makes all tables in an empty database.
+pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), Trouble> {
+    txn.open_table(ASSETS)?;
+    txn.open_table(INTENTS)?;
+    txn.open_table(LOOKUP)?;
+    txn.open_table(BY_DAY)?;
+    for todo in TODO {
+        txn.open_table(todo)?;
+    }
+    txn.open_table(LEFT)?;
+    txn.open_table(PROBLEMS)?;
+    txn.open_table(TOTALS)?;
+    let mut meta = txn.open_table(META)?;
+    meta.insert("format", FORMAT)?;
+    meta.insert("next_id", 1)?;
+    Ok(())
+}
+
+/// Checks that this is a ledger of a format known here, with all its tables.
+pub(super) fn check_all(txn: &ReadTransaction) -> Result<(), Trouble> {
+    let meta = match txn.open_table(META) {
+        Ok(meta) => meta,
+        Err(redb::TableError::Storage(error)) => return Err(error.into()),
+        Err(_) => return Err(Trouble::Foreign),
+    };
+    match meta.get("format")?.map(|format| format.value()) {
+        Some(FORMAT) => {}
+        Some(format) if format > FORMAT => return Err(Trouble::Newer(format)),
+        _ => return Err(Trouble::Foreign),
+    }
+    txn.open_table(ASSETS)?;
+    txn.open_table(INTENTS)?;
+    txn.open_table(LOOKUP)?;
+    txn.open_table(BY_DAY)?;
+    for todo in TODO {
+        txn.open_table(todo)?;
+    }
+    txn.open_table(LEFT)?;
+    txn.open_table(PROBLEMS)?;
+    txn.open_table(TOTALS)?;
+    Ok(())
+}
+
+/// What rows are looked up by. The look-up table holds only a digest, so every hit is held against the row.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(super) enum Key {
+    /// The content of anything but a sidecar.
+    Content(FileHash),
+    /// The content of a sidecar, with the photo it belongs to: equal sidecars of two photos are two files.
+    Sidecar(Option<AssetId>, FileHash),
+    /// `asset::shot_key` of the inbox path.
+    Shot(Vec<u8>),
+    /// The final path in lower case: Storage may be a disk that takes no heed of case.
+    FinalPath(Vec<u8>),
+    /// Apple's `ContentIdentifier`.
+    ContentId(String),
+    /// The row it is paired with.
+    PairedWith(AssetId),
+}
+
+impl Key {
+    /// The key by which the same content is found again.
+    pub(super) fn identity(kind: Kind, paired_with: Option<AssetId>, hash: FileHash) -> Self {
+        if kind == Kind::Sidecar {
+            Self::Sidecar(paired_with, hash)
+        } else {
+            Self::Content(hash)
+        }
+    }
+
+    /// The key of a final path.
+    pub(super) fn final_path(path: &Path) -> Self {
+        Self::FinalPath(folded(path.as_os_str()))
+    }
+
+    /// Every key by which an asset is found.
+    pub(super) fn all_of(asset: &Asset) -> Vec<Self> {
+        let mut keys = vec![
+            Self::identity(asset.kind, asset.paired_with, asset.file_hash),
+            Self::Shot(shot_key(&asset.inbox_path)),
+            Self::final_path(&asset.final_path),
+        ];
+        keys.extend(asset.content_id.clone().map(Self::ContentId));
+        keys.extend(asset.paired_with.map(Self::PairedWith));
+        keys
+    }
+
+    /// The first eight bytes of SHA-256 over a tag and the key.
+    pub(super) fn digest(&self) -> u64 {
+        let sum = Sha256::new();
+        let sum = match self {
+            Self::Content(hash) => sum.chain_update([1]).chain_update(hash.0),
+            Self::Sidecar(leader, hash) => sum
+                .chain_update([2])
+                .chain_update(leader.map_or(0, |id| id.0).to_be_bytes())
+                .chain_update(hash.0),
+            Self::Shot(key) => sum.chain_update([3]).chain_update(key),
+            Self::FinalPath(key) => sum.chain_update([4]).chain_update(key),
+            Self::ContentId(key) => sum.chain_update([5]).chain_update(key),
+            Self::PairedWith(id) => sum.chain_update([6]).chain_update(id.0.to_be_bytes()),
+        };
+        let sum: [u8; 32] = sum.finalize().into();
+        sum.first_chunk()
+            .map_or(0, |first| u64::from_be_bytes(*first))
+    }
+
+    fn fits(&self, asset: &Asset) -> bool {
+        match self {
+            Self::Content(hash) => asset.kind != Kind::Sidecar && asset.file_hash == *hash,
+            Self::Sidecar(leader, hash) => {
+                asset.kind == Kind::Sidecar
+                    && asset.paired_with == *leader
+                    && asset.file_hash == *hash
+            }
+            Self::Shot(key) => shot_key(&asset.inbox_path) == *key,
+            Self::FinalPath(_) => Self::final_path(&asset.final_path) == *self,
+            Self::ContentId(key) => asset.content_id.as_ref() == Some(key),
+            Self::PairedWith(id) => asset.paired_with == Some(*id),
+        }
+    }
+}
+
+/// A name in lower case; of one that is no UTF-8, only the ASCII letters.
+pub(super) fn folded(name: &OsStr) -> Vec<u8> {
+    name.to_str().map_or_else(
+        || name.as_bytes().to_ascii_lowercase(),
+        |name| name.to_lowercase().into_bytes(),
+    )
+}
+
+/// The row of an id, from `assets` or `intents`.
+pub(super) fn row(
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    id: u64,
+) -> Result<Option<Asset>, Trouble> {
+    table
+        .get(id)?
+        .map(|bytes| decode_asset(id, bytes.value()))
+        .transpose()
+}
+
+/// The rows of `table` with that key, by id. The look-up table leads to assets and intents alike; the ids that are not
+/// in `table` are passed over.
+pub(super) fn find(
+    lookup: &impl ReadableTable<(u64, u64), ()>,
+    table: &impl ReadableTable<u64, &'static [u8]>,
+    key: &Key,
+) -> Result<Vec<Asset>, Trouble> {
+    let digest = key.digest();
+    let mut found = Vec::new();
+    for entry in lookup.range((digest, 0)..=(digest, u64::MAX))? {
+        let (_, id) = entry?.0.value();
+        found.extend(row(table, id)?.filter(|asset| key.fits(asset)));
+    }
+    Ok(found)
+}
+
+/// A day as it sorts: 20240131.
+pub(super) fn day_number(day: Date) -> u32 {
+    let number =
+        i32::from(day.year()) * 10_000 + i32::from(day.month()) * 100 + i32::from(day.day());
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// The day of such a number.
+pub(super) fn day_of_number(number: u32) -> Option<Date> {
+    let year = i16::try_from(number / 10_000).ok()?;
+    let month = i8::try_from(number / 100 % 100).ok()?;
+    let day = i8::try_from(number % 100).ok()?;
+    Date::new(year, month, day).ok()
+}
+
+/// The key in `problems` of a left file.
+pub(super) fn problem_key(left: &Left) -> (u64, &[u8]) {
+    let up = left.since.as_millisecond().cast_unsigned() ^ (1 << 63);
+    (!up, left.inbox_path.as_os_str().as_bytes())
+}
