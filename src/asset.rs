@@ -319,6 +319,40 @@ pub struct Asset {
 }
 
 impl Asset {
+    /// The names of [`Asset::fields`], for a header above no rows at all.
+    pub const FIELD_NAMES: [&str; 30] = [
+        "id",
+        "file_hash",
+        "size",
+        "original_name",
+        "inbox_path",
+        "final_path",
+        "kind",
+        "captured_at",
+        "captured_offset",
+        "captured_from",
+        "latitude",
+        "longitude",
+        "place",
+        "make",
+        "model",
+        "width",
+        "height",
+        "paired_with",
+        "is_ingested",
+        "is_geocoded",
+        "is_thumbnailed",
+        "is_face_scanned",
+        "is_backed_up",
+        "has_errors",
+        "errors",
+        "ingested_at",
+        "geocoded_at",
+        "thumbnailed_at",
+        "face_scanned_at",
+        "backed_up_at",
+    ];
+
     /// The file's name in the inbox.
     pub fn original_name(&self) -> &OsStr {
         self.inbox_path.file_name().unwrap_or_default()

@@ -25,6 +25,8 @@
 //! | [`librarian`] | the photo line | asset, disk, ledger, config |
 //! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, monitor, config |
+//! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
+//! | [`log_file`] | the rotating log in Logs/ | nobody |
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |
 //!
@@ -35,7 +37,14 @@
 //! A Clock/Fs/Store trait zoo (tests use real folders; time is a parameter, `now`), a central errors file, a utils file,
 //! global state.
 
+pub mod appliance;
 pub mod asset;
+pub mod cli;
 pub mod config;
+pub mod dashboard;
 pub mod disk;
+pub mod factory;
 pub mod ledger;
+pub mod librarian;
+pub mod log_file;
+pub mod monitor;

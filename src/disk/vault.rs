@@ -244,13 +244,7 @@ impl Vault {
     }
 
     /// Writes the bytes we hold to `temporary`, with their mtime, read-only and synced. Returns it opened for reading.
-    fn write_copy(
-        &self,
-        held: &Held,
-        folder: &OwnedFd,
-        temporary: &OsStr,
-        shown: &Path,
-    ) -> Result<File, DiskError> {
+    fn write_copy(&self, held: &Held, folder: &OwnedFd, temporary: &OsStr, shown: &Path, halt: &AtomicBool) -> Result<File, DiskError> {
         discard(folder, temporary).map_err(self.failed("remove our temporary file for", shown))?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;

@@ -1,8 +1,11 @@
 //! What the ledger promises, told through its public door.
 
+mod faults;
+mod frozen;
+mod recount;
 mod shots;
+mod together;
 
-use std::cell::Cell;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -106,7 +106,6 @@ impl Wanted {
 }
 
 /// The inbox's watch over one line's source.
-#[derive(Debug)]
 pub struct Inbox {
     line: Arc<Line>,
     wanted: Arc<Wanted>,
@@ -114,6 +113,17 @@ pub struct Inbox {
     restless: HashMap<PathBuf, HashMap<OsString, Seen>>,
     /// Folders in which names put aside by an interrupted clearing were given back.
     restored: bool,
+    /// Only the shot with this name is taken.
+    only: Option<OsString>,
+}
+
+/// The part of a source that one pass takes.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Scope {
+    /// This folder and all below it, relative to the source.
+    pub folder: PathBuf,
+    /// Only this file of the folder, with what belongs to its shot.
+    pub only: Option<OsString>,
 }
 
 /// What one look at a folder found.
@@ -126,7 +136,7 @@ impl Inbox {
     /// A watch over the line's source.
     pub fn new(line: Arc<Line>) -> Self {
         let wanted = Arc::clone(&line.wanted);
-        Self { line, wanted, restless: HashMap::new(), restored: false }
+        Self { line, wanted, restless: HashMap::new(), restored: false, only: None }
     }
 
     /// Sends every shot that comes to rest, for ever; the owner drops the future to stop it.
@@ -153,7 +163,9 @@ impl Inbox {
             if folders.is_empty() && trees.is_empty() {
                 let until = next_look.map_or(next_rescan, |look| look.min(next_rescan));
                 let woken = async { self.wanted.woken.recv().await.unwrap_or_default() };
-                let timed = async { drop(Timer::at(until).await) };
+                let timed = async {
+                    Timer::at(until).await;
+                };
                 woken.or(timed).await;
             }
         }
@@ -161,10 +173,11 @@ impl Inbox {
 
     /// One pass over everything, until nothing is left that could be taken, or what is left does not come to rest.
     /// Returns the files that did not.
-    pub async fn pass(mut self, ready: Sender<Ready>) -> Vec<PathBuf> {
+    pub async fn pass(mut self, scope: Scope, ready: Sender<Ready>) -> Vec<PathBuf> {
+        self.only = scope.only;
         let patience = Instant::now() + PATIENCE.min(self.line.config.settle * 5 + Duration::from_secs(2));
         loop {
-            let sent = self.look_through(Path::new(""), true, &ready).await;
+            let sent = self.look_through(&scope.folder, true, &ready).await;
             self.line.wait_until_idle().await;
             let (_, _, next_look) = self.wanted.due(Instant::now());
             let restless = self.restless.values().any(|files| !files.is_empty());
@@ -189,7 +202,9 @@ impl Inbox {
         while let Some(folder) = folders.pop() {
             let (more, below) = self.look(&folder, fully, ready).await;
             sent += more;
-            folders.extend(below);
+            if self.only.is_none() {
+                folders.extend(below);
+            }
         }
         self.restored |= fully && top == Path::new("");
         sent
@@ -223,6 +238,9 @@ impl Inbox {
             unsent -= names.len() as u64;
             names.retain(|name| states.get(name).is_some_and(|(_, left)| !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))));
             let is_left = |name: &OsString| states.get(name).is_some_and(|(_, left)| left.is_some());
+            if self.only.as_ref().is_some_and(|only| !names.contains(only)) {
+                continue;
+            }
             if names.is_empty() || (!fully && names.iter().all(is_left)) {
                 continue;
             }

@@ -29,7 +29,7 @@ pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report
     // settle, the last word: nobody has it open for writing; then read: SHA-256 and metadata.
     let mut read = Vec::new();
     for path in paths {
-        match read(line, path).await {
+        match read_one(line, path).await {
             Ok(one) => read.push(Some(one)),
             Err((size, fate)) => reports.push(Report { path: path.clone(), size, fate }),
         }
@@ -181,7 +181,7 @@ impl Read {
     }
 }
 
-async fn read(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
+async fn read_one(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
     let read = {
         let _turn = line.readers.acquire().await;
         let (line, path) = (Arc::clone(line), path.to_owned());

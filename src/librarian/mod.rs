@@ -30,7 +30,7 @@ use crate::config::{Clear, Config};
 use crate::disk::{Source, Vault};
 use crate::ledger::{Desk, Ledger};
 
-pub use inbox::{Inbox, Ready, Wanted};
+pub use inbox::{Inbox, Ready, Scope, Wanted};
 pub use metadata::Reader;
 
 /// Shots under way at once: enough to fill a commit, few enough for the descriptors of a small board.
@@ -130,7 +130,6 @@ impl Progress {
 }
 
 /// Everything a journey needs. One line serves one source: the inbox, or a folder that is copied from.
-#[derive(Debug)]
 pub struct Line {
     /// The settings.
     pub config: Arc<Config>,

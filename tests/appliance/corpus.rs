@@ -240,7 +240,7 @@ fn p6_files_made_to_do_harm_cost_little_and_stop_nothing() {
 fn left_rows(factory: &Factory) -> usize {
     let output = factory.run(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    usize::try_from(status["totals"]["left"].as_u64().unwrap_or(0)).unwrap()
+    usize::try_from(status["inbox"]["left"].as_u64().unwrap_or(0)).unwrap()
 }
 
 #[test]

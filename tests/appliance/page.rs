@@ -134,7 +134,7 @@ fn status_says_the_same_running_and_stopped() {
     factory.start();
     factory.wait_until_the_inbox_is_empty();
     factory.wait_until("the total is one", Duration::from_secs(10), || {
-        factory.status()["totals"]["assets"] == 1
+        factory.status()["photos"]["total"] == 1
     });
     let running = factory.run(&["status"]);
     assert!(running.status.success());
@@ -143,7 +143,7 @@ fn status_says_the_same_running_and_stopped() {
     let stopped = factory.run(&["status", "--json"]);
     assert!(stopped.status.success());
     let stopped: serde_json::Value = serde_json::from_slice(&stopped.stdout).unwrap();
-    assert_eq!(stopped["totals"]["assets"], 1, "{stopped}");
+    assert_eq!(stopped["photos"]["total"], 1, "{stopped}");
     assert_eq!(factory.run(&["export"]).stdout, exported);
 
     let csv = String::from_utf8(factory.run(&["export", "--csv"]).stdout).unwrap();

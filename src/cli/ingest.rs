@@ -1,0 +1,228 @@
+//! `ingest`: one pass over the inbox, or copies from other folders.
+
+#![expect(clippy::print_stdout, reason = "this is the room that prints")]
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use argh::FromArgs;
+use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::{Value, json};
+use smol::{LocalExecutor, channel};
+
+use super::{Ended, draws_progress, inspect};
+use crate::appliance::now;
+use crate::asset::LeftBecause;
+use crate::config::Config;
+use crate::disk::Source;
+use crate::factory::Factory;
+use crate::librarian::{Fate, Inbox, Line, Report, Scope};
+
+/// Take everything in the inbox once, and end.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "ingest")]
+pub struct Ingest {
+    /// only these files and folders of the inbox; with --copy: any files and folders
+    #[argh(positional)]
+    paths: Vec<PathBuf>,
+    /// copy from the given paths, which stay as they are
+    #[argh(switch)]
+    copy: bool,
+    /// tell what would be done, and change nothing
+    #[argh(switch)]
+    dry_run: bool,
+    /// one JSON line for each file, and one for the summary
+    #[argh(switch)]
+    json: bool,
+}
+
+/// What a pass came to.
+#[derive(Debug, Default)]
+struct Summary {
+    filed: u64,
+    duplicates: u64,
+    bytes: u64,
+    /// Filed, but damaged.
+    damaged: Vec<(PathBuf, String)>,
+    /// By path, so that a file that was put off and then filed counts once.
+    others: BTreeMap<PathBuf, Fate>,
+}
+
+/// Carries out the command.
+pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::error::Error>> {
+    let places = places(asked, &config)?;
+    if asked.dry_run {
+        return inspect::dry_run(&places, &config, asked.json);
+    }
+    let factory = Factory::open(config, now)?;
+    let started = Instant::now();
+    let mut summary = Summary::default();
+    for (source, scope) in places {
+        let line = if asked.copy { factory.copying_line(Source::open(&source)?) } else { factory.inbox_line()? };
+        pass(line, scope, asked.json, &mut summary);
+    }
+    Ok(tell(&summary, started.elapsed(), asked.json))
+}
+
+/// Which part of which source.
+fn places(asked: &Ingest, config: &Config) -> Result<Vec<(PathBuf, Scope)>, String> {
+    if asked.paths.is_empty() {
+        return if asked.copy {
+            Err("--copy needs the folders or files to copy from".to_owned())
+        } else {
+            Ok(vec![(config.inbox.clone(), Scope::default())])
+        };
+    }
+    let place = |path: &PathBuf| {
+        let whole = path.canonicalize().map_err(|error| format!("{} can't be read: {error}; check the name", path.display()))?;
+        let inbox = config.inbox.canonicalize().unwrap_or_else(|_| config.inbox.clone());
+        let (folder, only) = match (whole.is_dir(), whole.parent(), whole.file_name()) {
+            (false, Some(parent), Some(name)) => (parent.to_owned(), Some(name.to_owned())),
+            _ => (whole.clone(), None),
+        };
+        match folder.strip_prefix(&inbox) {
+            Ok(relative) if !asked.copy => Ok((inbox.clone(), Scope { folder: relative.to_owned(), only })),
+            _ if asked.copy => Ok((folder, Scope { folder: PathBuf::new(), only })),
+            _ => Err(format!(
+                "{} lies outside the inbox {}: add --copy to copy from it, its files then stay where they are",
+                path.display(),
+                config.inbox.display()
+            )),
+        }
+    };
+    asked.paths.iter().map(place).collect()
+}
+
+/// One pass of one line, reporting as it goes.
+fn pass(line: Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
+    let bar = bar();
+    let executor = LocalExecutor::new();
+    smol::block_on(executor.run(async {
+        let (ready, shots) = channel::bounded(64);
+        let (reports, fates) = channel::bounded::<Report>(64);
+        let journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
+        let inbox = executor.spawn(Inbox::new(Arc::clone(&line)).pass(scope, ready));
+        while let Ok(report) = fates.recv().await {
+            summary.count(&report);
+            let depth = line.progress.depth();
+            bar.set_length(summary.bytes + depth.saturating_mul(summary.mean_size()));
+            bar.set_position(summary.bytes);
+            bar.set_message(format!("{} filed, {} duplicates, {depth} to go", summary.filed, summary.duplicates));
+            if json {
+                println!("{}", line_of(&report));
+            } else if !matches!(report.fate, Fate::Unsettled(_) | Fate::Gone) && bar.is_hidden() {
+                println!("{}", sentence(&report));
+            }
+        }
+        for path in inbox.await {
+            let fate = Fate::Unsettled("it is still being written".to_owned());
+            summary.count(&Report { path, size: 0, fate });
+        }
+        journeys.await;
+    }));
+    bar.finish_and_clear();
+}
+
+fn bar() -> ProgressBar {
+    if !draws_progress() {
+        return ProgressBar::hidden();
+    }
+    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
+    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left: {msg}");
+    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+}
+
+impl Summary {
+    fn count(&mut self, report: &Report) {
+        match &report.fate {
+            Fate::Filed(asset) => {
+                self.filed += 1;
+                if !asset.errors.is_empty() {
+                    self.damaged.push((report.path.clone(), asset.errors.join("; ")));
+                }
+            }
+            Fate::Duplicate(_) => self.duplicates += 1,
+            fate => {
+                self.others.insert(report.path.clone(), fate.clone());
+                return;
+            }
+        }
+        self.bytes += report.size;
+        self.others.remove(&report.path);
+    }
+
+    fn mean_size(&self) -> u64 {
+        self.bytes / (self.filed + self.duplicates).max(1)
+    }
+}
+
+/// One report as a JSON object: the fields that a program looks for.
+fn line_of(report: &Report) -> Value {
+    let (decision, asset, reason) = match &report.fate {
+        Fate::Filed(asset) => ("new", Some(asset), None),
+        Fate::Duplicate(asset) => ("duplicate", Some(asset), None),
+        Fate::Left(why, reason) => (why.as_str(), None, Some(reason.as_str())),
+        Fate::Unsettled(reason) => ("unsettled", None, Some(reason.as_str())),
+        Fate::Gone => ("unsettled", None, Some("it is gone")),
+    };
+    json!({
+        "path": report.path.to_string_lossy(),
+        "decision": decision,
+        "final_path": asset.map(|asset| asset.final_path.to_string_lossy()),
+        "file_hash": asset.map(|asset| asset.file_hash.to_string()),
+        "reason": reason,
+    })
+}
+
+fn sentence(report: &Report) -> String {
+    let path = report.path.display();
+    match &report.fate {
+        Fate::Filed(asset) => format!("{path} -> {} ({})", asset.final_path.display(), asset.captured.from.as_str()),
+        Fate::Duplicate(asset) => format!("{path} is kept already as {}", asset.final_path.display()),
+        Fate::Left(_, reason) | Fate::Unsettled(reason) => format!("{path} stays: {reason}"),
+        Fate::Gone => format!("{path} is gone"),
+    }
+}
+
+/// Tells what it came to, names every problem, and says how the command ended.
+fn tell(summary: &Summary, took: Duration, json: bool) -> Ended {
+    let left = summary.others.iter().filter(|(_, fate)| !matches!(fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone)).count();
+    let problems = left + summary.damaged.len();
+    let seconds = took.as_secs_f64();
+    if json {
+        println!(
+            "{}",
+            json!({"summary": {
+                "files": summary.filed + summary.duplicates + summary.others.len() as u64,
+                "filed": summary.filed,
+                "duplicates": summary.duplicates,
+                "left": left,
+                "problems": problems,
+                "bytes": summary.bytes,
+                "seconds": seconds,
+            }})
+        );
+    } else {
+        for (path, errors) in &summary.damaged {
+            println!("{} is filed, but damaged: {errors}", path.display());
+        }
+        for (path, fate) in &summary.others {
+            if let Fate::Left(_, reason) | Fate::Unsettled(reason) = fate {
+                println!("{} stays in the inbox: {reason}", path.display());
+            }
+        }
+        if summary.filed + summary.duplicates == 0 && summary.others.is_empty() {
+            println!("Nothing to do: the inbox holds nothing that could be taken.");
+        } else {
+            println!(
+                "{} filed, {} duplicates, {left} stay in the inbox; {} in {seconds:.1} s",
+                summary.filed,
+                summary.duplicates,
+                HumanBytes(summary.bytes)
+            );
+        }
+    }
+    if problems == 0 { Ended::Well } else { Ended::WithProblems }
+}

@@ -1,0 +1,169 @@
+//! The command line: one function per command; the only room that prints.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+
+pub mod export;
+pub mod ingest;
+pub mod inspect;
+pub mod status;
+
+use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use argh::FromArgs;
+use simplelog::{ColorChoice, CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, TermLogger, TerminalMode, WriteLogger};
+
+use crate::appliance;
+use crate::config::Config;
+use crate::log_file::LogFile;
+
+/// Files the photos that phones drop into an inbox, by day, and never loses one.
+///
+/// Exit codes: 0 all done; 1 could not run; 2 finished, and some files have problems (each is named).
+#[derive(FromArgs, Debug)]
+struct Arguments {
+    /// the factory's root, with Photos_Inbox, Storage and Data in it (default: the current folder)
+    #[argh(option)]
+    root: Option<PathBuf>,
+    /// the settings file (default: photo-factory.toml in the root, which need not exist)
+    #[argh(option)]
+    config: Option<PathBuf>,
+    /// say more in the log (stderr)
+    #[argh(switch, short = 'v')]
+    verbose: bool,
+    #[argh(subcommand)]
+    command: Command,
+}
+
+#[derive(FromArgs, Debug)]
+#[argh(subcommand)]
+enum Command {
+    Run(Run),
+    Ingest(ingest::Ingest),
+    Inspect(inspect::Inspect),
+    Status(Status),
+    Export(Export),
+}
+
+/// Run the appliance: take the inbox and serve the page until SIGTERM or SIGINT.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "run")]
+struct Run {
+    /// where the page listens (default: 127.0.0.1:8380; port 0 takes a free one)
+    #[argh(option)]
+    listen: Option<SocketAddr>,
+}
+
+/// Tell how things stand: services, totals, problems.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "status")]
+struct Status {
+    /// as JSON, the same as the page's /api/v1/status
+    #[argh(switch)]
+    json: bool,
+}
+
+/// Write out the ledger: one row for every file in Originals.
+#[derive(FromArgs, Debug)]
+#[argh(subcommand, name = "export")]
+struct Export {
+    /// as CSV instead of JSON lines
+    #[argh(switch)]
+    csv: bool,
+}
+
+/// How a command ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// All done: exit code 0.
+    Well,
+    /// It could not run: exit code 1.
+    CouldNotRun,
+    /// It finished, and some files have problems: exit code 2.
+    WithProblems,
+}
+
+/// Runs the command that `arguments` (program name first) ask for.
+pub fn run(arguments: &[String]) -> Ended {
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (program, words) = words.split_first().map_or(("photo-factory", &[][..]), |(_, words)| ("photo-factory", words));
+    if words == ["--version"] {
+        println!("photo-factory {}", env!("CARGO_PKG_VERSION"));
+        return Ended::Well;
+    }
+    let arguments = match Arguments::from_args(&[program], words) {
+        Ok(arguments) => arguments,
+        Err(exit) if exit.status.is_ok() => {
+            println!("{}", exit.output.trim_end());
+            return Ended::Well;
+        }
+        Err(exit) => {
+            eprintln!("{}\nSee `photo-factory --help`.", exit.output.trim_end());
+            return Ended::CouldNotRun;
+        }
+    };
+    match carry_out(arguments) {
+        Ok(ended) => ended,
+        Err(error) => {
+            eprintln!("photo-factory: {error}");
+            Ended::CouldNotRun
+        }
+    }
+}
+
+fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> {
+    let listen = match &arguments.command {
+        Command::Run(run) => run.listen,
+        _ => None,
+    };
+    let config = Config::read(arguments.root.as_deref(), arguments.config.as_deref(), listen)?;
+    match arguments.command {
+        Command::Run(_) => {
+            log_to(arguments.verbose, Some(&config));
+            appliance::run(config, |address| {
+                println!("Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C");
+            })?;
+            Ok(Ended::Well)
+        }
+        Command::Ingest(ingest) => {
+            log_to(arguments.verbose, None);
+            Ok(ingest::ingest(&ingest, config)?)
+        }
+        Command::Inspect(inspect) => {
+            log_to(arguments.verbose, None);
+            Ok(inspect::inspect(&inspect, &config)?)
+        }
+        Command::Status(status) => {
+            log_to(arguments.verbose, None);
+            status::status(&config.data, status.json, appliance::now(), config.zone, &mut io::stdout().lock())?;
+            Ok(Ended::Well)
+        }
+        Command::Export(export) => {
+            log_to(arguments.verbose, None);
+            export::export(&config.data, export.csv, &mut io::stdout().lock())?;
+            Ok(Ended::Well)
+        }
+    }
+}
+
+/// The log goes to stderr, and to Logs/ where the appliance runs.
+fn log_to(verbose: bool, appliance: Option<&Config>) {
+    let level = match (verbose, appliance) {
+        (true, _) => LevelFilter::Debug,
+        (false, Some(_)) => LevelFilter::Info,
+        (false, None) => LevelFilter::Warn,
+    };
+    let form = ConfigBuilder::new().set_time_format_rfc3339().add_filter_allow_str("photo_factory").build();
+    let mut loggers: Vec<Box<dyn SharedLogger>> = vec![WriteLogger::new(level, form.clone(), io::stderr())];
+    if let Some(config) = appliance {
+        loggers.push(WriteLogger::new(level, form, LogFile::new(&config.logs)));
+    }
+    // Set once per process: a second call, in a test, keeps the first.
+    CombinedLogger::init(loggers).unwrap_or_default();
+}
+
+/// Whether progress may be drawn: stderr is a terminal.
+fn draws_progress() -> bool {
+    io::stderr().is_terminal()
+}

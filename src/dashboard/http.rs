@@ -1,0 +1,490 @@
+//! The server: a private socket in the data folder for commands, and the gate in front of it for browsers.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a socket left by an earlier run is in the way of the new one; it is no file of the owner's"
+)]
+
+use std::fmt;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
+
+use super::export::{self, ExportError, Format};
+use super::gate;
+use super::overview::Overview;
+use super::routes::{self, Answer, Ask, From, Reply};
+use crate::ledger::Ledger;
+
+/// The socket's name in the data folder.
+pub const SOCKET: &str = "photo-factory.sock";
+
+/// Threads that answer requests.
+const HANDLERS: usize = 2;
+
+/// Exports at a time; each has a thread of its own, because its reader may be slow.
+const EXPORTS: usize = 4;
+
+/// Bytes gathered before a part of an export is sent.
+const PART: usize = 64 * 1024;
+
+/// What the server is made of. `overview` makes what the page says, and is called for every page.
+pub struct Site {
+    /// Where browsers find the page; only loopback, until there is a password.
+    pub listen: SocketAddr,
+    /// The data folder, for the socket.
+    pub data: PathBuf,
+    /// Names, besides addresses and `.local`, under which the page may be asked for.
+    pub hosts: Vec<String>,
+    /// Seconds between refreshes where a browser has not chosen (0: none).
+    pub refresh_seconds: u32,
+    /// Makes what the page says, now.
+    pub overview: Box<dyn Fn() -> Overview + Send + Sync>,
+    /// For `/export`. Weak: an export whose reader is slow must not keep the ledger open at stop.
+    pub ledger: Weak<Ledger>,
+}
+
+impl fmt::Debug for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site")
+            .field("listen", &self.listen)
+            .field("data", &self.data)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why the page cannot be served. Filing goes on without it.
+#[derive(Debug)]
+pub enum ServeError {
+    /// The address is not loopback, and there is no password yet.
+    NotLoopback(SocketAddr),
+    /// The address cannot be listened on.
+    Listening(SocketAddr, io::Error),
+    /// The socket in the data folder cannot be made.
+    Socket(PathBuf, io::Error),
+    /// Another instance answers on the socket.
+    AlreadyServed(PathBuf),
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoopback(address) => write!(
+                f,
+                "serving the page on {address}: without a password it is served on this machine alone; set [dashboard] listen to 127.0.0.1:{}",
+                address.port()
+            ),
+            Self::Listening(address, error) => write!(
+                f,
+                "serving the page on {address}: {error}; stop what uses that port, or set another in [dashboard] listen"
+            ),
+            Self::Socket(path, error) => write!(
+                f,
+                "making the socket {}: {error}; the data folder must be writable",
+                path.display()
+            ),
+            Self::AlreadyServed(path) => write!(
+                f,
+                "another Photo Factory answers on {}: stop it first",
+                path.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listening(_, error) | Self::Socket(_, error) => Some(error),
+            Self::NotLoopback(_) | Self::AlreadyServed(_) => None,
+        }
+    }
+}
+
+/// The running server. Dropping it stops it.
+#[derive(Debug)]
+pub struct Server {
+    address: SocketAddr,
+    stop_gate: smol::channel::Sender<()>,
+    behind: Arc<Behind>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// What the threads behind the gate share.
+struct Behind {
+    site: Site,
+    door: Door,
+    stopping: AtomicBool,
+    exports: AtomicUsize,
+    server: Mutex<Option<Arc<tiny_http::Server>>>,
+}
+
+impl fmt::Debug for Behind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Behind")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Server {
+    /// Starts serving. When it returns, both the address and the socket answer.
+    pub fn start(site: Site) -> Result<Self, ServeError> {
+        let listen = site.listen;
+        if !listen.ip().is_loopback() {
+            return Err(ServeError::NotLoopback(listen));
+        }
+        let door = Door::new(&site.data)?;
+        let first = door.open()?;
+        let listening = |error| ServeError::Listening(listen, error);
+        let listener = TcpListener::bind(listen).map_err(listening)?;
+        let address = listener.local_addr().map_err(listening)?;
+        let behind = Arc::new(Behind {
+            site,
+            door,
+            stopping: AtomicBool::new(false),
+            exports: AtomicUsize::new(0),
+            server: Mutex::new(None),
+        });
+        let (stop_gate, stopped) = smol::channel::bounded(1);
+        let threads = vec![
+            spawn("page", listen, {
+                let behind = Arc::clone(&behind);
+                move || behind.run(first)
+            })?,
+            spawn("gate", listen, {
+                let behind = Arc::clone(&behind);
+                move || {
+                    let serving =
+                        gate::serve(listener, behind.door.path(), &behind.site.hosts, stopped);
+                    if let Err(error) = smol::block_on(serving) {
+                        log::error!("the page is no longer served: {error}");
+                    }
+                }
+            })?,
+        ];
+        Ok(Self {
+            address,
+            stop_gate,
+            behind,
+            threads,
+        })
+    }
+
+    /// Where the page is: what was asked for, with the port that was given where it was 0.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Stops within a second. Exports that run are cut short, and say so to their readers.
+    pub fn stop(mut self) {
+        self.halt();
+    }
+
+    fn halt(&mut self) {
+        self.stop_gate.close();
+        self.behind.halt();
+        let deadline = Instant::now() + Duration::from_millis(800);
+        for thread in self.threads.drain(..) {
+            while !thread.is_finished() && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            if thread.is_finished() && thread.join().is_err() {
+                log::error!("a thread of the page ended in an internal error");
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.halt();
+    }
+}
+
+fn spawn(
+    name: &str,
+    listen: SocketAddr,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, ServeError> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .map_err(|error| ServeError::Listening(listen, error))
+}
+
+impl Behind {
+    /// Serves until told to stop. The library gives up at the first error in accept: then it is started anew.
+    fn run(self: &Arc<Self>, first: UnixListener) {
+        let mut listener = Some(first);
+        while !self.is_stopping() {
+            let Some(next) = listener.take().or_else(|| self.reopened()) else {
+                continue;
+            };
+            match tiny_http::Server::from_listener(next, None) {
+                Ok(server) => self.serve(&Arc::new(server)),
+                Err(error) => log::error!("the page's socket cannot be served: {error}"),
+            }
+        }
+    }
+
+    fn reopened(&self) -> Option<UnixListener> {
+        thread::sleep(Duration::from_millis(200));
+        match self.door.open() {
+            Ok(listener) => Some(listener),
+            Err(error) => {
+                log::error!("{error}");
+                None
+            }
+        }
+    }
+
+    fn serve(self: &Arc<Self>, server: &Arc<tiny_http::Server>) {
+        *self.server() = Some(Arc::clone(server));
+        if !self.is_stopping() {
+            thread::scope(|scope| {
+                for _ in 0..HANDLERS {
+                    scope.spawn(|| self.handle(server));
+                }
+            });
+        }
+        *self.server() = None;
+    }
+
+    /// One handler: a request at a time, each under a guard.
+    fn handle(self: &Arc<Self>, server: &tiny_http::Server) {
+        while let Ok(request) = server.recv() {
+            let guarded = catch_unwind(AssertUnwindSafe(|| self.respond(request)));
+            if guarded.is_err() {
+                log::error!("a request to the page ended in an internal error");
+            }
+            if self.is_stopping() {
+                break;
+            }
+        }
+        // One handler has seen the end: the other shall see it too.
+        server.unblock();
+    }
+
+    fn respond(self: &Arc<Self>, request: tiny_http::Request) {
+        let header = |name: &'static str| {
+            let mut headers = request.headers().iter();
+            let found = headers.find(|header| header.field.equiv(name));
+            found.map(|header| header.value.as_str().to_owned())
+        };
+        let cookie = header("Cookie");
+        let is_network = header("Via").is_some_and(|via| via == gate::VIA);
+        let method = request.method().as_str().to_owned();
+        let target = request.url().to_owned();
+        let ask = Ask {
+            method: &method,
+            target: &target,
+            cookie: cookie.as_deref(),
+            from: if is_network {
+                From::Network
+            } else {
+                From::Socket
+            },
+        };
+        let answer = routes::answer(&ask, &self.site.overview, self.site.refresh_seconds);
+        let is_head = method == "HEAD";
+        let mut out = request.into_writer();
+        let sent = match answer {
+            Answer::Whole(reply) => reply.write_to(&mut out, is_head),
+            Answer::Rows(format) => self.export(format, is_head, out),
+        };
+        if let Err(error) = sent {
+            log::debug!("an answer was not taken: {error}");
+        }
+    }
+
+    /// Starts an export on a thread of its own.
+    fn export(
+        self: &Arc<Self>,
+        format: Format,
+        is_head: bool,
+        mut out: Box<dyn Write + Send>,
+    ) -> io::Result<()> {
+        if self.exports.fetch_add(1, Ordering::SeqCst) >= EXPORTS {
+            self.exports.fetch_sub(1, Ordering::SeqCst);
+            let busy = Reply::refusal(
+                503,
+                "Other exports are running: try again when they are done.",
+            );
+            return busy.write_to(&mut out, is_head);
+        }
+        let behind = Arc::clone(self);
+        let work = move || {
+            let streamed = catch_unwind(AssertUnwindSafe(|| {
+                behind.stream(format, is_head, &mut *out)
+            }));
+            behind.exports.fetch_sub(1, Ordering::SeqCst);
+            match streamed {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => log::warn!("{error}"),
+                Err(_panic) => log::error!("an export ended in an internal error"),
+            }
+        };
+        let started = thread::Builder::new().name("export".to_owned()).spawn(work);
+        if started.is_err() {
+            self.exports.fetch_sub(1, Ordering::SeqCst);
+        }
+        started.map(drop)
+    }
+
+    /// Chunked, so that a reader can tell an export that ended early from a whole one: only the whole one has the last chunk.
+    fn stream(
+        &self,
+        format: Format,
+        is_head: bool,
+        out: &mut dyn Write,
+    ) -> Result<(), ExportError> {
+        let mut head = routes::head(200, format.content_type());
+        head.push_str("Transfer-Encoding: chunked\r\n\r\n");
+        out.write_all(head.as_bytes())
+            .map_err(ExportError::Writing)?;
+        if is_head {
+            return out.flush().map_err(ExportError::Writing);
+        }
+        let mut chunks = Chunks {
+            out,
+            gathered: Vec::new(),
+        };
+        let mut page = |from| {
+            if self.is_stopping() {
+                return Err(ExportError::Closed);
+            }
+            let ledger = self.site.ledger.upgrade().ok_or(ExportError::Closed)?;
+            export::read_page(&ledger, from)
+        };
+        export::write_pages(&mut page, format, &mut chunks)?;
+        chunks.finish().map_err(ExportError::Writing)
+    }
+
+    fn halt(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        if let Some(server) = self.server().take() {
+            server.unblock();
+        }
+    }
+
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    fn server(&self) -> std::sync::MutexGuard<'_, Option<Arc<tiny_http::Server>>> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// RFC 9112 chunks.
+struct Chunks<'a> {
+    out: &'a mut dyn Write,
+    gathered: Vec<u8>,
+}
+
+impl Chunks<'_> {
+    fn send(&mut self) -> io::Result<()> {
+        if !self.gathered.is_empty() {
+            write!(self.out, "{:x}\r\n", self.gathered.len())?;
+            self.out.write_all(&self.gathered)?;
+            self.out.write_all(b"\r\n")?;
+            self.gathered.clear();
+        }
+        self.out.flush()
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.send()?;
+        self.out.write_all(b"0\r\n\r\n")?;
+        self.out.flush()
+    }
+}
+
+impl Write for Chunks<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= PART {
+            self.send()?;
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.send()
+    }
+}
+
+/// Where the socket is, under a name short enough for a socket's address (108 bytes), however long the data folder's is.
+#[derive(Debug)]
+pub(super) struct Door {
+    shown: PathBuf,
+    path: PathBuf,
+    /// Keeps `/proc/self/fd/N` alive.
+    _folder: Option<File>,
+}
+
+impl Door {
+    /// A socket's address holds 108 bytes with the closing zero.
+    const LONGEST: usize = 100;
+
+    pub(super) fn new(data: &Path) -> Result<Self, ServeError> {
+        let shown = data.join(SOCKET);
+        if shown.as_os_str().len() <= Self::LONGEST {
+            let path = shown.clone();
+            return Ok(Self {
+                shown,
+                path,
+                _folder: None,
+            });
+        }
+        let folder = File::open(data).map_err(|error| ServeError::Socket(shown.clone(), error))?;
+        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(SOCKET);
+        Ok(Self {
+            shown,
+            path,
+            _folder: Some(folder),
+        })
+    }
+
+    /// The path to connect to.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Listens. The mode is set before anyone can connect: a socket that is bound and does not listen refuses.
+    fn open(&self) -> Result<UnixListener, ServeError> {
+        if UnixStream::connect(&self.path).is_ok() {
+            return Err(ServeError::AlreadyServed(self.shown.clone()));
+        }
+        self.listen()
+            .map_err(|error| ServeError::Socket(self.shown.clone(), error))
+    }
+
+    fn listen(&self) -> io::Result<UnixListener> {
+        match std::fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket: OwnedFd = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            rustix::net::SocketFlags::CLOEXEC,
+            None,
+        )?;
+        rustix::net::bind(&socket, &SocketAddrUnix::new(&self.path)?)?;
+        std::fs::set_permissions(&self.path, Permissions::from_mode(0o600))?;
+        rustix::net::listen(&socket, 64)?;
+        Ok(UnixListener::from(socket))
+    }
+}

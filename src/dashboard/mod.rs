@@ -1,0 +1,22 @@
+//! The status page: what stands on it ([`overview`]), how it looks ([`pages`], [`text`]), how it is served ([`http`], behind [`gate`]).
+//!
+//! It reads the ledger and the monitor, and changes nothing.
+//!
+//! ```text
+//! browser ──TCP──▶ gate ──▶ Data/photo-factory.sock ──▶ http ──▶ routes ──▶ overview ──▶ pages · JSON
+//!                  whole, small,        ▲
+//!                  well-formed          │
+//!                  requests only     client (`status`, `export`): the only way to /export
+//! ```
+
+pub mod client;
+pub mod export;
+pub mod gate;
+pub mod http;
+pub mod overview;
+pub mod pages;
+pub mod routes;
+pub mod text;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,429 @@
+//! What the status page says, as plain data: gathered in one place, shown by the page, by the JSON and by the `status` command.
+
+use std::cmp::Reverse;
+
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use serde_json::{Value, json};
+
+use crate::asset::{Asset, Left, LeftBecause, lossy, rfc3339};
+use crate::ledger::{Ledger, LedgerError};
+use crate::monitor::{ServiceRow, Status};
+
+/// Photos listed on the page.
+pub const NEWEST: usize = 50;
+
+/// Problems listed.
+pub const PROBLEMS: usize = 100;
+
+/// A damaged photo is reported at the top of the page for so many days: long enough to send it again from the phone.
+const DAMAGE_NEWS_DAYS: i32 = 7;
+
+/// What the photo line is at, handed in by whoever runs it.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Activity {
+    /// One word or two: `watching`, `filing`, `paused`, …
+    pub state: String,
+    /// Files that wait in the inbox.
+    pub inbox_depth: u64,
+    /// The file it works on.
+    pub current: Option<String>,
+    /// Files placed since the start.
+    pub filed_since_start: u64,
+    /// Duplicates found since the start.
+    pub duplicates_since_start: u64,
+    /// When it was started; `None`: it does not run.
+    pub started_at: Option<Timestamp>,
+    /// Bytes free on the disk of the originals.
+    pub storage_free: Option<u64>,
+    /// What the owner should know or do, whole sentences: another disk under Storage, a metadata worker that is missing, …
+    pub notices: Vec<String>,
+}
+
+impl Activity {
+    /// Nothing runs: the files were opened by a command.
+    pub fn not_running() -> Self {
+        Self {
+            state: "not running".to_owned(),
+            ..Self::default()
+        }
+    }
+}
+
+/// How things stand, the worst first said.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Level {
+    /// Nothing to do.
+    Well,
+    /// Works; the owner should look at something.
+    Attention,
+    /// Does not do its work.
+    Trouble,
+}
+
+impl Level {
+    /// The name in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Well => "well",
+            Self::Attention => "attention",
+            Self::Trouble => "trouble",
+        }
+    }
+}
+
+/// How many photos.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Photos {
+    /// Photos and videos that are kept.
+    pub total: u64,
+    /// The bytes of all that is kept, sidecars too.
+    pub bytes: u64,
+    /// Filed today.
+    pub today: u64,
+    /// Filed today and in the six days before.
+    pub this_week: u64,
+    /// Kept although damaged when they came.
+    pub with_errors: u64,
+    /// Filed under a guessed day.
+    pub guessed_dates: u64,
+}
+
+/// A file that needs a look.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Problem {
+    /// Where it lies or stands.
+    pub path: String,
+    /// Which sort: `not_media`, `unreadable`, `sidecar`, `damaged`.
+    pub sort: &'static str,
+    /// Why, and what to do.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+/// Everything the page says.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Overview {
+    /// When it was gathered.
+    pub generated_at: Timestamp,
+    /// The zone its times are shown in.
+    pub zone: TimeZone,
+    /// This program's version.
+    pub version: &'static str,
+    /// The services.
+    pub services: Vec<ServiceRow>,
+    /// The counts; `None`: the ledger could not be read.
+    pub photos: Option<Photos>,
+    /// Kinds and their counts, the most frequent first.
+    pub kinds: Vec<(&'static str, u64)>,
+    /// The photos filed last.
+    pub newest: Vec<Asset>,
+    /// What needs a look.
+    pub problems: Vec<Problem>,
+    /// How many files in the inbox need a look; more than are listed, maybe.
+    pub left: u64,
+    /// What the photo line is at.
+    pub activity: Activity,
+    /// Why the ledger could not be read.
+    pub ledger_error: Option<String>,
+}
+
+impl Overview {
+    /// Reads what the page says. Without a ledger, or with one that fails, the page says that; it never fails itself.
+    pub fn gather(
+        ledger: Option<&Ledger>,
+        services: Vec<ServiceRow>,
+        activity: Activity,
+        now: Timestamp,
+        zone: TimeZone,
+    ) -> Self {
+        let mut overview = Self {
+            generated_at: now,
+            zone,
+            version: env!("CARGO_PKG_VERSION"),
+            services,
+            photos: None,
+            kinds: Vec::new(),
+            newest: Vec::new(),
+            problems: Vec::new(),
+            left: 0,
+            activity,
+            ledger_error: None,
+        };
+        let read = ledger.map(|ledger| overview.read(ledger));
+        match read {
+            None => overview.ledger_error = Some("there is no ledger yet".to_owned()),
+            Some(Err(error)) => overview.ledger_error = Some(error.to_string()),
+            Some(Ok(())) => {}
+        }
+        overview
+    }
+
+    fn read(&mut self, ledger: &Ledger) -> Result<(), LedgerError> {
+        let totals = ledger.totals()?;
+        let today = self.generated_at.to_zoned(self.zone.clone()).date();
+        let first = today.checked_sub(Span::new().days(6)).unwrap_or(today);
+        let filed = ledger.ingested_per_day(first, today)?;
+        self.photos = Some(Photos {
+            total: totals.photos(),
+            bytes: totals.bytes,
+            today: filed
+                .iter()
+                .filter(|(day, _)| *day == today)
+                .map(|(_, count)| count)
+                .sum(),
+            this_week: filed.iter().map(|(_, count)| count).sum(),
+            with_errors: totals.with_errors,
+            guessed_dates: totals.guessed_dates,
+        });
+        let kinds = totals.per_kind.iter();
+        self.kinds = kinds.map(|(kind, count)| (kind.as_str(), *count)).collect();
+        self.kinds.sort_by_key(|&(_, count)| Reverse(count));
+        self.left = totals.left;
+        self.newest = ledger.newest(NEWEST)?;
+        let left = ledger.all_left(PROBLEMS)?;
+        self.problems = left.iter().filter_map(problem_of_left).collect();
+        self.problems
+            .extend(self.newest.iter().filter_map(problem_of_asset));
+        Ok(())
+    }
+
+    /// The one sentence at the top: whether all is well and, if not, what to do.
+    pub fn verdict(&self) -> (Level, String) {
+        let trouble = self.trouble();
+        if let Some(sentence) = trouble {
+            return (Level::Trouble, sentence);
+        }
+        if let Some(sentence) = self.attention() {
+            return (Level::Attention, sentence);
+        }
+        let total = self.photos.unwrap_or_default().total;
+        let mut sentence = match total {
+            0 => "All is well. No photo has come yet: put some into the inbox.".to_owned(),
+            1 => "All is well. One photo is kept".to_owned(),
+            _ => format!("All is well. {} photos are kept", grouped(total)),
+        };
+        match (total, self.activity.inbox_depth) {
+            (0, _) => {}
+            (_, 0) => sentence.push_str(", and the inbox is empty."),
+            (_, 1) => sentence.push_str("; one more is on its way."),
+            (_, depth) => {
+                sentence.push_str(&format!("; {} more are on their way.", grouped(depth)));
+            }
+        }
+        (Level::Well, sentence)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        if self.activity.started_at.is_none() {
+            return Some(
+                "Photo Factory is not running: nothing is filed until it is started. What is kept is safe.".to_owned(),
+            );
+        }
+        if let Some(error) = &self.ledger_error {
+            return Some(format!("The ledger cannot be read: {error}"));
+        }
+        self.services.iter().find_map(|row| {
+            let name = row.service.as_str();
+            if row.is_overdue() {
+                let minutes = row.silent_for.unwrap_or_default().as_secs() / 60;
+                return Some(format!(
+                    "The {name} has been silent for {minutes} minutes. Restart Photo Factory; photos that wait stay where they are."
+                ));
+            }
+            match &row.status {
+                Some(Status::Down(reason)) => Some(format!("The {name} does not work: {reason}")),
+                Some(Status::Stuck(reason)) => Some(format!("The {name} is stuck: {reason}")),
+                _ => None,
+            }
+        })
+    }
+
+    fn attention(&self) -> Option<String> {
+        let degraded = self.services.iter().find_map(|row| match &row.status {
+            Some(Status::Degraded(reason)) => Some(format!(
+                "The {} works with a limit: {reason}",
+                row.service.as_str()
+            )),
+            _ => None,
+        });
+        if let Some(sentence) = degraded.or_else(|| self.activity.notices.first().cloned()) {
+            return Some(sentence);
+        }
+        match self.left {
+            0 => {}
+            1 => {
+                return Some(
+                    "One file in the inbox needs a look: it is listed below, with what to do."
+                        .to_owned(),
+                );
+            }
+            left => {
+                return Some(format!(
+                    "{} files in the inbox need a look: they are listed below, with what to do.",
+                    grouped(left)
+                ));
+            }
+        }
+        let recently = |problem: &&Problem| {
+            let age = self.generated_at.duration_since(problem.since);
+            problem.sort == "damaged" && age.as_hours() < i64::from(DAMAGE_NEWS_DAYS) * 24
+        };
+        match self.problems.iter().filter(recently).count() {
+            0 => None,
+            1 => Some(
+                "A photo arrived damaged and was kept as it is: send it again from the phone while it is still there.".to_owned(),
+            ),
+            count => Some(format!(
+                "{count} photos arrived damaged and were kept as they are: send them again from the phone while they are still there."
+            )),
+        }
+    }
+
+    /// The JSON of `/api/v1/status` and of `status --json`.
+    pub fn json(&self) -> Value {
+        let (level, sentence) = self.verdict();
+        let services: Vec<Value> = self.services.iter().map(service_json).collect();
+        let problems: Vec<Value> = self
+            .problems
+            .iter()
+            .map(|problem| {
+                json!({
+                    "path": problem.path,
+                    "sort": problem.sort,
+                    "reason": problem.reason,
+                    "since": rfc3339(problem.since),
+                })
+            })
+            .collect();
+        let kinds: serde_json::Map<String, Value> = self
+            .kinds
+            .iter()
+            .map(|&(kind, count)| (kind.to_owned(), json!(count)))
+            .collect();
+        let photos = self.photos.map(|photos| {
+            json!({
+                "total": photos.total,
+                "bytes": photos.bytes,
+                "today": photos.today,
+                "this_week": photos.this_week,
+                "with_errors": photos.with_errors,
+                "guessed_dates": photos.guessed_dates,
+                "kinds": kinds,
+            })
+        });
+        json!({
+            "status": level.as_str(),
+            "message": sentence,
+            "version": self.version,
+            "generated_at": rfc3339(self.generated_at),
+            "photos": photos,
+            "inbox": {
+                "depth": self.activity.inbox_depth,
+                "left": self.left,
+            },
+            "activity": {
+                "state": self.activity.state,
+                "current": self.activity.current,
+                "filed_since_start": self.activity.filed_since_start,
+                "duplicates_since_start": self.activity.duplicates_since_start,
+                "started_at": self.activity.started_at.map(rfc3339),
+            },
+            "storage": { "free_bytes": self.activity.storage_free },
+            "notices": self.activity.notices,
+            "services": services,
+            "problems": problems,
+            "newest": self.newest.iter().map(Asset::to_json).collect::<Vec<_>>(),
+        })
+    }
+}
+
+/// What a service's row means for the owner, in one word.
+pub fn service_word(row: &ServiceRow) -> &'static str {
+    match &row.status {
+        _ if row.is_overdue() => "silent",
+        None => "not heard yet",
+        Some(status) => status.as_str(),
+    }
+}
+
+fn service_json(row: &ServiceRow) -> Value {
+    json!({
+        "service_name": row.service.as_str(),
+        "status": service_word(row).replace(' ', "_"),
+        "reason": row.status.as_ref().and_then(Status::reason),
+        "last_heartbeat": row.last_heartbeat.map(rfc3339),
+        "silent_seconds": row.silent_for.map(|silence| silence.as_secs()),
+        "current_task": row.current_task,
+        "queue_depth": row.queue_depth,
+    })
+}
+
+fn problem_of_left(left: &Left) -> Option<Problem> {
+    if let LeftBecause::Kept(_) = left.why {
+        return None;
+    }
+    Some(Problem {
+        path: lossy(left.inbox_path.as_os_str()),
+        sort: left.why.as_str(),
+        reason: left.reason.clone(),
+        since: left.since,
+    })
+}
+
+fn problem_of_asset(asset: &Asset) -> Option<Problem> {
+    if asset.errors.is_empty() {
+        return None;
+    }
+    Some(Problem {
+        path: lossy(asset.final_path.as_os_str()),
+        sort: "damaged",
+        reason: asset.errors.join("; "),
+        since: asset.ingested_at,
+    })
+}
+
+/// A number with its thousands set apart: `1,234,567`.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Bytes as people read them: `812 B`, `3.4 MB`, `1.2 TB` (powers of ten, as on the label of a disk).
+pub fn bytes_text(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
+    let mut unit = 0;
+    let mut divisor = 1_u64;
+    while unit + 1 < UNITS.len() && bytes / divisor >= 1000 {
+        divisor *= 1000;
+        unit += 1;
+    }
+    let whole = bytes / divisor;
+    if unit == 0 || whole >= 100 {
+        format!("{whole} {}", UNITS[unit])
+    } else {
+        format!("{whole}.{} {}", bytes % divisor * 10 / divisor, UNITS[unit])
+    }
+}
+
+/// How long ago, as people say it. A time that lies ahead (the clock was set back) is `just now`.
+pub fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs();
+    let (count, unit) = match seconds {
+        ..10 => return "just now".to_owned(),
+        10..60 => (seconds, "second"),
+        60..3_600 => (seconds / 60, "minute"),
+        3_600..86_400 => (seconds / 3_600, "hour"),
+        _ => (seconds / 86_400, "day"),
+    };
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {unit}{plural} ago")
+}

@@ -1,0 +1,138 @@
+//! The overview as text, for the `status` command.
+
+use std::fmt::Write;
+
+use jiff::Timestamp;
+
+use super::overview::{Level, Overview, ago, bytes_text, grouped, service_word};
+use crate::asset::lossy;
+use crate::monitor::Status;
+
+/// Photos listed in the text.
+const NEWEST_IN_TEXT: usize = 10;
+
+/// Problems listed in the text.
+const PROBLEMS_IN_TEXT: usize = 20;
+
+/// The overview in lines for a terminal. Control characters in names are shown as `?`: a name must not steer the terminal.
+pub fn text(overview: &Overview) -> String {
+    let mut out = String::new();
+    // Writing into a String cannot fail.
+    let written = write_text(overview, &mut out);
+    debug_assert!(written.is_ok(), "a String takes every write");
+    out
+}
+
+fn write_text(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    let (level, sentence) = overview.verdict();
+    let mark = match level {
+        Level::Well => "OK",
+        Level::Attention => "LOOK",
+        Level::Trouble => "TROUBLE",
+    };
+    writeln!(out, "{mark}: {}\n", safe(&sentence))?;
+    if let Some(photos) = overview.photos {
+        writeln!(
+            out,
+            "kept       {} ({})",
+            grouped(photos.total),
+            bytes_text(photos.bytes)
+        )?;
+        writeln!(out, "today      {}", grouped(photos.today))?;
+        writeln!(out, "this week  {}", grouped(photos.this_week))?;
+        if photos.with_errors > 0 {
+            writeln!(out, "damaged    {}", grouped(photos.with_errors))?;
+        }
+        if photos.guessed_dates > 0 {
+            writeln!(
+                out,
+                "guessed    {} (filed under a guessed day)",
+                grouped(photos.guessed_dates)
+            )?;
+        }
+    }
+    let activity = &overview.activity;
+    if activity.started_at.is_some() {
+        writeln!(out, "inbox      {} waiting", grouped(activity.inbox_depth))?;
+        let current = activity.current.as_deref().unwrap_or_default();
+        writeln!(out, "now        {} {}", activity.state, safe(current))?;
+    }
+    if let Some(free) = activity.storage_free {
+        writeln!(out, "free       {}", bytes_text(free))?;
+    }
+    for notice in &activity.notices {
+        writeln!(out, "note       {}", safe(notice))?;
+    }
+    write_services(overview, out)?;
+    write_problems(overview, out)?;
+    write_newest(overview, out)
+}
+
+fn write_services(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    if overview.services.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nServices")?;
+    for row in &overview.services {
+        let heard = row
+            .last_heartbeat
+            .map_or("never".to_owned(), |at| ago(at, overview.generated_at));
+        let task = row.current_task.as_deref().unwrap_or_default();
+        let reason = row.status.as_ref().and_then(Status::reason);
+        writeln!(
+            out,
+            "  {:<16} {:<14} {heard:<16} {}{}",
+            row.service.as_str(),
+            service_word(row),
+            safe(task),
+            reason.map_or(String::new(), |reason| format!(" ({})", safe(reason))),
+        )?;
+    }
+    Ok(())
+}
+
+fn write_problems(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    if overview.problems.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nNeeds a look")?;
+    for problem in overview.problems.iter().take(PROBLEMS_IN_TEXT) {
+        writeln!(out, "  {}", safe(&problem.path))?;
+        writeln!(out, "    {}", safe(&problem.reason))?;
+    }
+    let more = overview.problems.len().saturating_sub(PROBLEMS_IN_TEXT);
+    if more > 0 {
+        writeln!(out, "  and {more} more: see status --json")?;
+    }
+    Ok(())
+}
+
+fn write_newest(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    if overview.newest.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nFiled last")?;
+    for asset in overview.newest.iter().take(NEWEST_IN_TEXT) {
+        let filed = local(overview, asset.ingested_at);
+        let path = lossy(asset.final_path.as_os_str());
+        writeln!(out, "  {filed}  {}", safe(&path))?;
+    }
+    Ok(())
+}
+
+fn local(overview: &Overview, at: Timestamp) -> String {
+    let zoned = at.to_zoned(overview.zone.clone());
+    zoned.strftime("%Y-%m-%d %H:%M").to_string()
+}
+
+fn safe(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '?'
+            } else {
+                character
+            }
+        })
+        .collect()
+}

@@ -1,0 +1,109 @@
+//! Ledgers of every format ever released open, and say what they said.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a frozen ledger is copied before it is opened"
+)]
+
+use super::*;
+use crate::asset::{Left, LeftBecause, Place, Stage};
+
+fn frozen(format: u64) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/ledger-v{format}.redb"))
+}
+
+/// A little of everything that a ledger of format 1 can hold.
+fn fill(ledger: &Ledger) {
+    let mut still = draft(1, "Téléphone/IMG_1.HEIC");
+    still.content_id = Some("8F1C".to_owned());
+    let mut video = follower(2, "Téléphone/IMG_1.MOV");
+    video.content_id = Some("8F1C".to_owned());
+    let ids = file(
+        ledger,
+        vec![still, video, follower(3, "Téléphone/IMG_1.xmp")],
+    );
+    let mut odd = draft(4, "b/IMG_1.HEIC");
+    odd.location = None;
+    odd.make = None;
+    odd.width = None;
+    odd.height = None;
+    odd.captured = CaptureTime {
+        local: datetime(1999, 12, 31, 0, 0, 0, 0),
+        offset_minutes: None,
+        from: CapturedFrom::Mtime,
+    };
+    odd.errors.push("the file is cut short".to_owned());
+    file(ledger, vec![odd]);
+    intend(ledger, vec![draft(5, "b/IMG_2.JPG")]);
+    let left = |path: &str, why| {
+        Change::Leave(Left {
+            inbox_path: PathBuf::from(path),
+            size: 7,
+            mtime_ns: 1_700_000_000_123_456_789,
+            why,
+            reason: "it is no photo".to_owned(),
+            since: now(),
+        })
+    };
+    change(
+        ledger,
+        &[
+            left("notes.txt", LeftBecause::NotMedia),
+            left("b/IMG_1.HEIC", LeftBecause::Kept(AssetId(4))),
+            Change::StageDone {
+                id: ids[0],
+                stage: Stage::Geocode,
+                at: now(),
+                place: Some(Place {
+                    name: "Zürich".to_owned(),
+                    admin1: "Zurich".to_owned(),
+                    country_code: "CH".to_owned(),
+                }),
+                error: None,
+            },
+        ],
+    );
+}
+
+fn contents(ledger: &Ledger) -> impl PartialEq + std::fmt::Debug {
+    (
+        ledger.page(AssetId(0), 100).unwrap(),
+        ledger.intents().unwrap(),
+        ledger.all_left(100).unwrap(),
+        ledger.totals().unwrap(),
+        ledger.by_content_id("8F1C").unwrap(),
+        ledger.paired_to(AssetId(1)).unwrap(),
+    )
+}
+
+#[test]
+fn a_ledger_of_format_1_opens_and_says_what_it_said() {
+    let (old, new) = (Data::new(), Data::new());
+    std::fs::copy(frozen(1), old.file()).unwrap();
+    let (old, new) = (old.open(), new.open());
+    fill(&new);
+    assert_eq!(contents(&old), contents(&new));
+    assert!(old.by_hash(&hash(4)).unwrap().is_some());
+    assert!(matches!(
+        &intend(&old, vec![draft(1, "again.HEIC")])[0],
+        Verdict::Known(asset) if asset.id == AssetId(1)
+    ));
+}
+
+#[test]
+fn every_format_up_to_the_present_one_is_frozen() {
+    for format in 1..=tables::FORMAT {
+        assert!(
+            frozen(format).exists(),
+            "no frozen ledger of format {format}"
+        );
+    }
+}
+
+#[test]
+#[ignore = "writes the frozen ledger of a new format: run it once, by hand, before a release"]
+fn freeze_the_present_format() {
+    let data = Data::new();
+    fill(&data.open());
+    std::fs::copy(data.file(), frozen(tables::FORMAT)).unwrap();
+}

@@ -1,0 +1,228 @@
+//! What the ledger costs: bytes for each file, writes for each commit, time to open and to look up.
+//!
+//! `cargo bench --bench ledger -- [ROWS] [FOLDER]`: 100,000 rows in a temporary folder if not said otherwise.
+#![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot go on stops")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the ledger measured is made and removed here"
+)]
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::civil::date;
+use jiff::{Timestamp, ToSpan};
+use photo_factory::asset::{
+    AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Location, day_folder, split_name,
+};
+use photo_factory::ledger::{Change, Draft, Ledger, Outcome, Pairing, Shot, Verdict};
+
+const BATCH: u64 = 256;
+
+fn main() {
+    let mut words = std::env::args()
+        .skip(1)
+        .filter(|word| !word.starts_with('-'));
+    let rows: u64 = words.next().map_or(100_000, |word| word.parse().unwrap());
+    let folder = words.next().map_or_else(
+        || std::env::temp_dir().join(format!("bench-ledger-{}", std::process::id())),
+        PathBuf::from,
+    );
+    std::fs::create_dir_all(&folder).unwrap();
+    let ledger = Ledger::open(&folder).unwrap();
+
+    let started = Instant::now();
+    let mut number = 0;
+    while number < rows {
+        file_batch(&ledger, number, BATCH.min(rows - number));
+        number += BATCH;
+    }
+    let took = started.elapsed();
+    println!(
+        "{rows} rows in commits of {BATCH}: {:.1} s, {:.0} a second",
+        took.as_secs_f64(),
+        per(rows, took.as_secs_f64())
+    );
+
+    let before = written();
+    let started = Instant::now();
+    file_batch(&ledger, number, BATCH);
+    println!(
+        "{BATCH} intents and {BATCH} finishes, two commits: {} KB written, {:.1} ms",
+        (written() - before) / 1024,
+        millis(started.elapsed())
+    );
+    number += BATCH;
+    let before = written();
+    let started = Instant::now();
+    file_batch(&ledger, number, 1);
+    println!(
+        "one intent and one finish, two commits: {} KB written, {:.1} ms",
+        (written() - before) / 1024,
+        millis(started.elapsed())
+    );
+
+    let file = ledger.path().to_owned();
+    let open_length = std::fs::metadata(&file).unwrap().len();
+    let copy = folder.join("killed");
+    std::fs::create_dir_all(&copy).unwrap();
+    std::fs::copy(&file, copy.join("ledger.redb")).unwrap();
+    drop(ledger);
+    let length = std::fs::metadata(&file).unwrap().len();
+    println!(
+        "file: {} MB closed ({:.0} bytes a row), {} MB while open",
+        length >> 20,
+        per(length, as_f64(number)),
+        open_length >> 20
+    );
+
+    let started = Instant::now();
+    drop(Ledger::open(&copy).unwrap());
+    println!("open after a kill: {:.1} ms", millis(started.elapsed()));
+    let started = Instant::now();
+    let ledger = Ledger::open(&folder).unwrap();
+    println!(
+        "open after a clean stop: {:.1} ms",
+        millis(started.elapsed())
+    );
+
+    time("by hash", rows, |n| {
+        assert!(ledger.by_hash(&hash(n)).unwrap().is_some());
+    });
+    time("by id", rows, |n| {
+        assert!(ledger.asset(AssetId(n + 1)).unwrap().is_some());
+    });
+    time("a hash not there", rows, |n| {
+        assert!(ledger.by_hash(&hash(n + (1 << 40))).unwrap().is_none());
+    });
+    time("newest 50", rows, |_| {
+        assert_eq!(ledger.newest(50).unwrap().len(), 50);
+    });
+    time("totals", rows, |_| {
+        assert!(ledger.totals().unwrap().assets >= rows);
+    });
+    let month = (date(2024, 1, 1), date(2024, 1, 31));
+    time("photos on each day of a month", rows, |_| {
+        drop(ledger.captured_per_day(month.0, month.1).unwrap());
+    });
+    println!("peak RSS: {} MB", peak_rss() >> 10);
+    drop(ledger);
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+fn file_batch(ledger: &Ledger, first: u64, count: u64) {
+    let now = Timestamp::from_second(1_720_000_000 + i64::try_from(first / 100).unwrap()).unwrap();
+    let intents: Vec<Change> = (first..first + count)
+        .map(|n| Change::Intend(shot(n)))
+        .collect();
+    let outcomes = ledger.commit(&intents, now, &|_: &Path| true).unwrap();
+    let finishes: Vec<Change> = outcomes
+        .iter()
+        .flat_map(|outcome| match outcome {
+            Outcome::Intended(verdicts) => verdicts.as_slice(),
+            Outcome::Done => &[],
+        })
+        .filter_map(|verdict| match verdict {
+            Verdict::New(asset) => Some(Change::Finish(asset.id)),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(finishes.len() as u64, count);
+    ledger.commit(&finishes, now, &|_: &Path| true).unwrap();
+}
+
+/// A photo as phones make them: every field set, one in five the half of a Live Photo, 40 photos a day.
+fn shot(number: u64) -> Shot {
+    let taken = date(1990, 1, 1).at(8, 0, 0, 0) + i64::try_from(number * 2160).unwrap().seconds();
+    let live = number.is_multiple_of(5);
+    let extension = if live { "HEIC" } else { "jpg" };
+    let name = taken.strftime("IMG_%Y%m%d_%H%M%S");
+    let inbox_path = PathBuf::from(format!("DCIM/Camera/{name}.{extension}"));
+    let (stem, extension) = split_name(inbox_path.file_name().unwrap());
+    Shot {
+        folder: day_folder(taken.date()),
+        stem: stem.to_owned(),
+        members: vec![Draft {
+            file_hash: hash(number),
+            size: 3_500_000 + number,
+            kind: if live { Kind::Heic } else { Kind::Jpeg },
+            captured: CaptureTime {
+                local: taken,
+                offset_minutes: Some(120),
+                from: CapturedFrom::ExifDateTimeOriginal,
+            },
+            location: Some(Location {
+                latitude: 47.376_9,
+                longitude: 8.541_7,
+            }),
+            make: Some("samsung".to_owned()),
+            model: Some("Galaxy S21 5G".to_owned()),
+            width: Some(4032),
+            height: Some(3024),
+            content_id: live.then(|| format!("8F1C7A2E-0000-4F6B-9A3C-{number:012X}")),
+            errors: Vec::new(),
+            extension: extension.to_owned(),
+            pairing: Pairing::Alone,
+            inbox_path,
+        }],
+    }
+}
+
+/// Spread as real hashes are.
+fn hash(number: u64) -> FileHash {
+    let mut state = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut hash = [0; 32];
+    for part in hash.chunks_exact_mut(8) {
+        state = state.wrapping_mul(0xbf58_476d_1ce4_e5b9) ^ (state >> 29);
+        part.copy_from_slice(&state.to_le_bytes());
+    }
+    FileHash(hash)
+}
+
+fn time(what: &str, rows: u64, mut work: impl FnMut(u64)) {
+    let mut times: Vec<Duration> = (0..2000)
+        .map(|turn| {
+            let number = turn * 7919 % rows;
+            let started = Instant::now();
+            work(number);
+            started.elapsed()
+        })
+        .collect();
+    times.sort_unstable();
+    println!(
+        "{what}: p50 {:.1} µs, p99 {:.1} µs",
+        times[1000].as_secs_f64() * 1e6,
+        times[1980].as_secs_f64() * 1e6
+    );
+}
+
+fn written() -> u64 {
+    number_in("/proc/self/io", "wchar:")
+}
+
+fn peak_rss() -> u64 {
+    number_in("/proc/self/status", "VmHWM:")
+}
+
+fn number_in(file: &str, name: &str) -> u64 {
+    let text = std::fs::read_to_string(file).unwrap();
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name))
+        .unwrap();
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
+fn per(count: u64, of: f64) -> f64 {
+    as_f64(count) / of
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts here are far below 2^52")]
+fn as_f64(count: u64) -> f64 {
+    count as f64
+}
