@@ -125,7 +125,7 @@ fn a_power_cut_at_any_instant_loses_no_committed_row() {
         }),
     )
     .unwrap();
-    for number in 1..=25 {
+    for number in 1..=10 {
         let members = vec![
             draft(number, format!("IMG_{number}.HEIC")),
             follower(500 + number, &format!("IMG_{number}.MOV")),
@@ -135,7 +135,7 @@ fn a_power_cut_at_any_instant_loses_no_committed_row() {
     }
     let survivors = std::mem::take(&mut lock(&content).survivors);
     drop(ledger);
-    assert!(survivors.len() > 100, "only {} cuts", survivors.len());
+    assert!(survivors.len() > 50, "only {} cuts", survivors.len());
     for (left, committed) in survivors {
         let after = Data::new();
         std::fs::write(after.file(), left).unwrap();
