@@ -198,21 +198,17 @@ impl Overview {
         if let Some(sentence) = self.attention() {
             return (Level::Attention, sentence);
         }
-        let total = self.photos.unwrap_or_default().total;
-        let mut sentence = match total {
-            0 => "All is well. No photo has come yet: put some into the inbox.".to_owned(),
-            1 => "All is well. One photo is kept".to_owned(),
-            _ => format!("All is well. {} photos are kept", grouped(total)),
+        let kept = match self.photos.unwrap_or_default().total {
+            0 => "No photo has come yet: put some into the inbox".to_owned(),
+            1 => "One photo is kept".to_owned(),
+            total => format!("{} photos are kept", grouped(total)),
         };
-        match (total, self.activity.inbox_depth) {
-            (0, _) => {}
-            (_, 0) => sentence.push_str(", and the inbox is empty."),
-            (_, 1) => sentence.push_str("; one more is on its way."),
-            (_, depth) => {
-                sentence.push_str(&format!("; {} more are on their way.", grouped(depth)));
-            }
-        }
-        (Level::Well, sentence)
+        let waiting = match self.activity.inbox_depth {
+            0 => "nothing waits".to_owned(),
+            1 => "one more is on its way".to_owned(),
+            depth => format!("{} more are on their way", grouped(depth)),
+        };
+        (Level::Well, format!("All is well. {kept}; {waiting}."))
     }
 
     fn trouble(&self) -> Option<String> {
@@ -389,7 +385,7 @@ pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -187,25 +187,21 @@ fn now_section(overview: &Overview) -> Markup {
 }
 
 fn what_is_kept(overview: &Overview, photos: &Photos) -> String {
-    let kinds: Vec<String> = overview
-        .kinds
-        .iter()
+    let kinds = overview.kinds.iter();
+    let kinds: Vec<String> = kinds
         .map(|(kind, count)| format!("{} {kind}", grouped(*count)))
         .collect();
-    let mut text = format!("Kept: {}", kinds.join(", "));
+    let mut parts = vec![kinds.join(", ")];
     if photos.guessed_dates > 0 {
-        text.push_str(&format!(
-            "; {} under a guessed day",
+        parts.push(format!(
+            "{} under a guessed day",
             grouped(photos.guessed_dates)
         ));
     }
     if photos.with_errors > 0 {
-        text.push_str(&format!(
-            "; {} arrived damaged",
-            grouped(photos.with_errors)
-        ));
+        parts.push(format!("{} arrived damaged", grouped(photos.with_errors)));
     }
-    text
+    format!("Kept: {}", parts.join("; "))
 }
 
 fn problems(overview: &Overview) -> Markup {

@@ -9,8 +9,8 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64};
 
-use redb::{ReadableTable, StorageBackend};
 use redb::backends::FileBackend;
+use redb::{ReadableTable, StorageBackend};
 
 use super::*;
 
