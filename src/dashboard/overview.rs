@@ -218,7 +218,7 @@ impl Overview {
             );
         }
         if let Some(error) = &self.ledger_error {
-            return Some(format!("The ledger cannot be read: {error}"));
+            return Some(ended(format!("The ledger cannot be read: {error}")));
         }
         self.services.iter().find_map(|row| {
             let name = row.service.as_str();
@@ -229,8 +229,12 @@ impl Overview {
                 ));
             }
             match &row.status {
-                Some(Status::Down(reason)) => Some(format!("The {name} does not work: {reason}")),
-                Some(Status::Stuck(reason)) => Some(format!("The {name} is stuck: {reason}")),
+                Some(Status::Down(reason)) => {
+                    Some(ended(format!("The {name} does not work: {reason}")))
+                }
+                Some(Status::Stuck(reason)) => {
+                    Some(ended(format!("The {name} is stuck: {reason}")))
+                }
                 _ => None,
             }
         })
@@ -238,10 +242,10 @@ impl Overview {
 
     fn attention(&self) -> Option<String> {
         let degraded = self.services.iter().find_map(|row| match &row.status {
-            Some(Status::Degraded(reason)) => Some(format!(
+            Some(Status::Degraded(reason)) => Some(ended(format!(
                 "The {} works with a limit: {reason}",
                 row.service.as_str()
-            )),
+            ))),
             _ => None,
         });
         if let Some(sentence) = degraded.or_else(|| self.activity.notices.first().cloned()) {
@@ -380,6 +384,14 @@ fn problem_of_asset(asset: &Asset) -> Option<Problem> {
     })
 }
 
+/// With a full stop, where the reason that ends it brought none.
+fn ended(mut sentence: String) -> String {
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// A number with its thousands set apart: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
@@ -415,11 +427,11 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
     let (count, unit) = match seconds {
         ..10 => return "just now".to_owned(),
-        10..60 => (seconds, "second"),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
+        10..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "min"),
+        3_600..86_400 => (seconds / 3_600, "h"),
+        86_400..172_800 => (1, "day"),
+        _ => (seconds / 86_400, "days"),
     };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural} ago")
+    format!("{count} {unit} ago")
 }

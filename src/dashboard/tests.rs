@@ -190,7 +190,9 @@ fn checked_text(html: &str) -> String {
         let name = tag.split(' ').next().unwrap();
         if let Some(name) = name.strip_prefix('/') {
             assert_eq!(open.pop(), Some(name));
-            text.push('\n');
+            if !matches!(name, "span" | "bdi" | "time" | "a") {
+                text.push('\n');
+            }
         } else if matches!(name, "style" | "script") {
             (_, rest) = rest.split_once(&format!("</{name}>")).unwrap();
         } else if !VOID.contains(&name) {
