@@ -15,7 +15,7 @@
 //! # Invariants
 //!
 //! - No failure in here stops anything: the worst is an `Err` that keeps the beats in memory for the next commit.
-//! - What cannot be read is moved aside, never deleted, and a new file is started.
+//! - What cannot be read is moved aside (up to five such files are kept), and a new file is started.
 //! - Beats are pruned by time that has passed while the appliance ran, not by the date: a wrong date prunes nothing.
 #![expect(
     clippy::disallowed_methods,
