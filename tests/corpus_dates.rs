@@ -295,3 +295,63 @@ fn damaged_and_hostile_files_cost_neither_time_nor_the_next_file() {
         reader.worker_state()
     );
 }
+
+#[test]
+fn mutated_files_never_make_a_reader_fail() {
+    let Some(corpus) = corpus() else { return };
+    // Without the worker: this is about the daemon's own readers.
+    let reader = Reader::new(None, TimeZone::UTC);
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below.max(1)
+    };
+    for row in rows(&corpus) {
+        let path = corpus.join(&row["path"]);
+        let whole = std::fs::read(&path).unwrap();
+        let name = path.file_name().unwrap();
+        let size = whole.len() as u64;
+        let file = File::from(
+            rustix::fs::memfd_create("mutant", rustix::fs::MemfdFlags::CLOEXEC).unwrap(),
+        );
+        file.write_all_at(&whole, 0).unwrap();
+        for _ in 0..40 {
+            // Headers are worth more than pixels.
+            let reach = [64, 4096, size][usize::try_from(next(3)).unwrap()].min(size);
+            let changes: Vec<(u64, u8)> = (0..=next(8))
+                .map(|_| {
+                    (
+                        next(reach),
+                        [0, 1, 0x7f, 0xff][usize::try_from(next(4)).unwrap()],
+                    )
+                })
+                .collect();
+            for (at, byte) in &changes {
+                file.write_all_at(&[*byte], *at).unwrap();
+            }
+            let seen = if next(4) == 0 { next(size) } else { size };
+            let begun = Instant::now();
+            if let Told::Media(kind) = tell(&head_of(&file), name) {
+                let metadata = reader.read(&file, seen, kind, name);
+                let failed = metadata
+                    .warnings
+                    .iter()
+                    .any(|warning| warning.contains("the reader failed"));
+                assert!(!failed, "{}: {changes:?}", row["path"]);
+            }
+            assert!(
+                begun.elapsed() < Duration::from_secs(5),
+                "{}: {changes:?}",
+                row["path"]
+            );
+            for (at, _) in &changes {
+                let at_index = usize::try_from(*at).unwrap();
+                if let Some(byte) = whole.get(at_index) {
+                    file.write_all_at(&[*byte], *at).unwrap();
+                }
+            }
+        }
+    }
+}

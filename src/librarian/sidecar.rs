@@ -186,12 +186,10 @@ fn takeout_names(json: &str, photo: &str) -> bool {
     let full = title.chars().count();
     [photo.as_str(), base.as_str()].into_iter().any(|photo| {
         let short = String::from_utf8_lossy(stem(photo.as_bytes())).into_owned();
-        title == photo
-            || without_supplement(&title) == photo
-            // Without the photo's extension: Google's own for some exports.
-            || title == short
-            || without_supplement(&title) == short && title != short
-            // Cut to length: all of it is the beginning of the photo's name, or of that with the middle part.
+        let whole = without_supplement(&title);
+        // The photo's name; for some exports without its extension.
+        [photo, short.as_str()].iter().any(|name| title == *name || whole == *name)
+            // Cut to length: the beginning of the photo's name, or of that with the middle part.
             || (full >= TAKEOUT_CUT && format!("{photo}{SUPPLEMENTAL}").starts_with(&title))
             || (full >= TAKEOUT_CUT && short.starts_with(&title))
     })

@@ -47,7 +47,7 @@ pub(super) fn numbered(source: &Source, from: u64, to: u64) -> Boxes {
     list(source, from, to, false)
 }
 
-fn list(source: &Source, from: u64, to: u64, names: bool) -> Boxes {
+fn list(source: &Source, from: u64, to: u64, letters: bool) -> Boxes {
     let mut list = Boxes {
         found: Vec::new(),
         cut: false,
@@ -66,11 +66,11 @@ fn list(source: &Source, from: u64, to: u64, names: bool) -> Boxes {
             },
             size => (u64::from(size), 8),
         };
-        let named = !names
+        let printable = !letters
             || kind
                 .iter()
                 .all(|&byte| byte == 0xa9 || (b' '..=b'~').contains(&byte));
-        if size < header || !named {
+        if size < header || !printable {
             break;
         }
         let end = at.saturating_add(size);

@@ -23,8 +23,13 @@ pub(super) fn read(
     let mut at = base + 2;
     for _ in 0..SEGMENTS {
         let head = source.read(at, 4);
-        let (Some(&0xff), Some(&marker)) = (head.first(), head.get(1)) else {
-            break;
+        let [0xff, marker, ..] = head[..] else {
+            // A segment whose length is wrong: go on at the next mark, as decoders do.
+            match next_mark(source, at, end) {
+                Some(mark) => at = mark,
+                None => break,
+            }
+            continue;
         };
         match marker {
             // Fill bytes, and marks without a segment.
@@ -64,6 +69,15 @@ pub(super) fn read(
         return Vec::new();
     }
     vec!["the JPEG is damaged or was cut off before its picture begins".to_owned()]
+}
+
+/// The next mark that begins a segment; not a stuffed zero, fill or restart mark.
+fn next_mark(source: &Source, at: u64, end: u64) -> Option<u64> {
+    let bytes = source.read(at, TAIL);
+    let found = bytes
+        .windows(2)
+        .position(|pair| matches!(pair, [0xff, 0xc0..=0xcf | 0xda..=0xfe]))?;
+    Some(at + found as u64).filter(|&mark| mark < end)
 }
 
 fn segment(source: &Source, at: u64, length: usize, tags: &mut Tags) {

@@ -286,7 +286,7 @@ fn sony(body: &[u8], facts: &mut Facts) {
 mod tests {
     use super::*;
 
-    fn boxed(kind: &[u8; 4], body: &[u8]) -> Vec<u8> {
+    fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
         let mut bytes = u32::try_from(body.len() + 8)
             .unwrap()
             .to_be_bytes()
@@ -300,12 +300,12 @@ mod tests {
         let mut body = vec![0; 4];
         body.extend(seconds.to_be_bytes());
         body.resize(100, 0);
-        boxed(b"mvhd", &body)
+        boxed(*b"mvhd", &body)
     }
 
     fn facts_of(parts: &[Vec<u8>]) -> Facts {
-        let mut file = boxed(b"ftyp", b"qt  \0\0\0\0");
-        file.extend(boxed(b"moov", &parts.concat()));
+        let mut file = boxed(*b"ftyp", b"qt  \0\0\0\0");
+        file.extend(boxed(*b"moov", &parts.concat()));
         let mut facts = Facts::default();
         read(&Source::of_bytes(&file), &mut facts);
         facts
@@ -330,9 +330,9 @@ mod tests {
             "com.apple.quicktime.content.identifier",
         ];
         let mut keys = vec![0, 0, 0, 0, 0, 0, 0, 3];
-        names
-            .iter()
-            .for_each(|name| keys.extend(boxed(b"mdta", name.as_bytes())));
+        for name in names {
+            keys.extend(boxed(*b"mdta", name.as_bytes()));
+        }
         let values = [
             "2019-02-12T15:27:12+08:00",
             "+27.1281+100.2508+3245.145/",
@@ -342,20 +342,20 @@ mod tests {
             .zip(values)
             .flat_map(|(number, value)| {
                 boxed(
-                    &number.to_be_bytes(),
+                    number.to_be_bytes(),
                     &boxed(
-                        b"data",
+                        *b"data",
                         &[&[0, 0, 0, 1, 0, 0, 0, 0], value.as_bytes()].concat(),
                     ),
                 )
             })
             .collect();
         let meta = boxed(
-            b"meta",
+            *b"meta",
             &[
-                boxed(b"hdlr", &[0; 25]),
-                boxed(b"keys", &keys),
-                boxed(b"ilst", &items),
+                boxed(*b"hdlr", &[0; 25]),
+                boxed(*b"keys", &keys),
+                boxed(*b"ilst", &items),
             ]
             .concat(),
         );
@@ -372,23 +372,23 @@ mod tests {
         header[52..56].copy_from_slice(&0xffff_0000_u32.to_be_bytes());
         header[76..80].copy_from_slice(&(1920_u32 << 16).to_be_bytes());
         header[80..84].copy_from_slice(&(1080_u32 << 16).to_be_bytes());
-        let facts = facts_of(&[boxed(b"trak", &boxed(b"tkhd", &header))]);
+        let facts = facts_of(&[boxed(*b"trak", &boxed(*b"tkhd", &header))]);
         assert_eq!((facts.width, facts.height), (1080, 1920));
     }
 
     #[test]
     fn a_cut_movie_is_told_and_boxes_within_boxes_end() {
-        let mut file = boxed(b"ftyp", b"qt  \0\0\0\0");
-        file.extend(boxed(b"mdat", &[0; 100]));
+        let mut file = boxed(*b"ftyp", b"qt  \0\0\0\0");
+        file.extend(boxed(*b"mdat", &[0; 100]));
         let mut facts = Facts::default();
         read(&Source::of_bytes(&file), &mut facts);
         assert!(facts.errors[0].contains("index"));
         let mut facts = Facts::default();
         read(&Source::of_bytes(&file[..60]), &mut facts);
         assert!(facts.errors[0].contains("cut off"));
-        let mut nested = boxed(b"meta", &[]);
+        let mut nested = boxed(*b"meta", &[]);
         for _ in 0..5000 {
-            nested = boxed(b"udta", &nested);
+            nested = boxed(*b"udta", &nested);
         }
         facts_of(&[nested]);
     }

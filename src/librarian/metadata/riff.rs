@@ -45,16 +45,16 @@ fn list(source: &Source, from: u64, to: u64, depth: u32, left: &mut u32, facts: 
                 list(source, start + 4, end, depth + 1, left, facts);
             }
         } else {
-            chunk(source, &name, start, end, facts);
+            chunk(source, name, start, end, facts);
         }
         at = start + u64::from(length) + u64::from(length & 1);
     }
 }
 
-fn chunk(source: &Source, name: &[u8; 4], start: u64, end: u64, facts: &mut Facts) {
+fn chunk(source: &Source, name: [u8; 4], start: u64, end: u64, facts: &mut Facts) {
     let length = usize::try_from(end.saturating_sub(start)).unwrap_or(LONGEST);
     let short = || source.read(start, length.min(256));
-    match name {
+    match &name {
         b"avih" => {
             let header = short();
             facts.add_size(

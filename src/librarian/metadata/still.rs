@@ -12,15 +12,9 @@ const CHUNKS: usize = 2000;
 pub(super) fn read(source: &Source, kind: Kind, want_tags: bool, tags: &mut Tags) -> Vec<String> {
     match kind {
         Kind::Jpeg => jpeg::read(source, 0, source.size(), want_tags, tags),
-        Kind::Heic | Kind::Avif => bmff::read(source, want_tags, tags),
-        Kind::Jxl | Kind::Jp2
-            if source.read(4, 4) != *b"ftyp"
-                && source.read(4, 3).first() != Some(&b'j')
-                && source.read(4, 3).first() != Some(&b'J') =>
-        {
-            Vec::new()
-        }
-        Kind::Jxl | Kind::Jp2 => bmff::read(source, want_tags, tags),
+        // A bare codestream has no boxes.
+        Kind::Jxl | Kind::Jp2 if source.read(0, 1) == *b"\xff" => Vec::new(),
+        Kind::Heic | Kind::Avif | Kind::Jxl | Kind::Jp2 => bmff::read(source, want_tags, tags),
         Kind::Png => png(source, want_tags, tags),
         Kind::Webp => webp(source, want_tags, tags),
         Kind::Gif => gif(source, tags),
@@ -153,8 +147,8 @@ fn webp(source: &Source, want_tags: bool, tags: &mut Tags) -> Vec<String> {
                 );
             }
             b"VP8 " => {
-                let side = |at: usize| le16(&body, at).map(|side| u32::from(side & 0x3fff));
-                add_size(tags, side(6), side(8));
+                let edge = |at: usize| le16(&body, at).map(|side| u32::from(side & 0x3fff));
+                add_size(tags, edge(6), edge(8));
             }
             b"VP8L" => {
                 let bits = le32(&body, 1);

@@ -92,14 +92,14 @@ fn records(bytes: &[u8], facts: &mut Facts) {
         .zip(value(0x19))
         .and_then(|(day, time)| date(day, time));
     facts.make = value(0xe0).and_then(|make| {
-        Some(match be16(&make, 0)? {
+        let name = match be16(&make, 0)? {
             0x0103 => "Panasonic",
             0x0108 => "Sony",
             0x1011 => "Canon",
             0x1104 => "JVC",
             _ => return None,
-        })
-        .map(str::to_owned)
+        };
+        Some(name.to_owned())
     });
     let degrees = |reference: u8, first: u8, negative: u8| -> Option<f64> {
         let mut sum = 0.0;

@@ -5,6 +5,12 @@ use super::tags::{Tag, Tags};
 
 /// Reads the property list; gives what is damaged.
 pub(super) fn read(source: &Source, tags: &mut Tags) -> Vec<String> {
+    let size = source.read(28, 8);
+    if let (Some(width @ 1..=65_535), Some(height @ 1..=65_535)) = (le32(&size, 0), le32(&size, 4))
+    {
+        tags.add(Tag::Width, width.to_string().as_bytes());
+        tags.add(Tag::Height, height.to_string().as_bytes());
+    }
     if let Some(at) = directory(source) {
         if let Some((place, length)) = at {
             properties(&source.read(place, length), tags);
