@@ -188,14 +188,14 @@ fn open_root(path: &Path) -> Result<OwnedFd, DiskError> {
 /// Opens the folder `relative` below `root`, folder by folder, following no link.
 fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut folder = rustix::fs::openat(root, c".", flags, Mode::empty())?;
+    let mut folder = None;
     for component in relative.components() {
         let Component::Normal(name) = component else {
             return Err(rustix::io::Errno::INVAL);
         };
-        folder = rustix::fs::openat(&folder, name, flags, Mode::empty())?;
+        folder = Some(rustix::fs::openat(folder.as_ref().unwrap_or(root), name, flags, Mode::empty())?);
     }
-    Ok(folder)
+    folder.map_or_else(|| rustix::fs::openat(root, c".", flags, Mode::empty()), Ok)
 }
 
 /// SHA-256 of a file's first `size` bytes (all of it, when it did not change), in one sequential pass.

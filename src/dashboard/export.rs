@@ -108,9 +108,7 @@ pub fn write_pages(
                     text.push('\n');
                 }
                 Format::Csv => text.push_str(&csv_line(
-                    row.fields()
-                        .into_iter()
-                        .map(|(name, value)| csv_text(name, &value)),
+                    row.fields().iter().map(|(_, value)| csv_text(value)),
                 )),
             }
         }
@@ -144,18 +142,16 @@ fn csv_quoted(field: &str) -> String {
 }
 
 /// One field: null is empty, errors are joined by `; `, a place reads `name, admin1, country_code`.
-fn csv_text(name: &str, value: &Value) -> String {
+fn csv_text(value: &Value) -> String {
+    let joined = |parts: &mut dyn Iterator<Item = &Value>, between| {
+        let parts: Vec<String> = parts.map(csv_text).collect();
+        parts.join(between)
+    };
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),
-        Value::Array(items) => {
-            let items: Vec<String> = items.iter().map(|item| csv_text(name, item)).collect();
-            items.join("; ")
-        }
-        Value::Object(place) => {
-            let parts: Vec<String> = place.values().map(|part| csv_text(name, part)).collect();
-            parts.join(", ")
-        }
+        Value::Array(errors) => joined(&mut errors.iter(), "; "),
+        Value::Object(place) => joined(&mut place.values(), ", "),
         Value::Bool(_) | Value::Number(_) => value.to_string(),
     }
 }

@@ -136,7 +136,9 @@ pub fn is_known_host(host: &str, hosts: &[String]) -> bool {
     }
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     name == "localhost"
-        || name.len() > ".local".len() && name.ends_with(".local")
+        || name
+            .strip_suffix(".local")
+            .is_some_and(|rest| !rest.is_empty())
         || hosts.iter().any(|known| known.eq_ignore_ascii_case(&name))
 }
 
@@ -168,8 +170,10 @@ pub async fn serve(
         }
     };
     let stopped = async {
-        // A closed channel stops as well.
-        Ok(stop.recv().await.unwrap_or_default())
+        // Whether it was told or the channel was closed: it stops.
+        match stop.recv().await {
+            Ok(()) | Err(_) => Ok(()),
+        }
     };
     executor.run(smol::future::or(stopped, accepting)).await
 }

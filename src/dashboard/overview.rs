@@ -198,21 +198,17 @@ impl Overview {
         if let Some(sentence) = self.attention() {
             return (Level::Attention, sentence);
         }
-        let total = self.photos.unwrap_or_default().total;
-        let mut sentence = match total {
-            0 => "All is well. No photo has come yet: put some into the inbox.".to_owned(),
-            1 => "All is well. One photo is kept".to_owned(),
-            _ => format!("All is well. {} photos are kept", grouped(total)),
+        let kept = match self.photos.unwrap_or_default().total {
+            0 => "No photo has come yet: put some into the inbox".to_owned(),
+            1 => "One photo is kept".to_owned(),
+            total => format!("{} photos are kept", grouped(total)),
         };
-        match (total, self.activity.inbox_depth) {
-            (0, _) => {}
-            (_, 0) => sentence.push_str(", and the inbox is empty."),
-            (_, 1) => sentence.push_str("; one more is on its way."),
-            (_, depth) => {
-                sentence.push_str(&format!("; {} more are on their way.", grouped(depth)));
-            }
-        }
-        (Level::Well, sentence)
+        let waiting = match self.activity.inbox_depth {
+            0 => "nothing waits".to_owned(),
+            1 => "one more is on its way".to_owned(),
+            depth => format!("{} more are on their way", grouped(depth)),
+        };
+        (Level::Well, format!("All is well. {kept}; {waiting}."))
     }
 
     fn trouble(&self) -> Option<String> {
@@ -222,7 +218,7 @@ impl Overview {
             );
         }
         if let Some(error) = &self.ledger_error {
-            return Some(format!("The ledger cannot be read: {error}"));
+            return Some(ended(format!("The ledger cannot be read: {error}")));
         }
         self.services.iter().find_map(|row| {
             let name = row.service.as_str();
@@ -233,8 +229,12 @@ impl Overview {
                 ));
             }
             match &row.status {
-                Some(Status::Down(reason)) => Some(format!("The {name} does not work: {reason}")),
-                Some(Status::Stuck(reason)) => Some(format!("The {name} is stuck: {reason}")),
+                Some(Status::Down(reason)) => {
+                    Some(ended(format!("The {name} does not work: {reason}")))
+                }
+                Some(Status::Stuck(reason)) => {
+                    Some(ended(format!("The {name} is stuck: {reason}")))
+                }
                 _ => None,
             }
         })
@@ -242,10 +242,10 @@ impl Overview {
 
     fn attention(&self) -> Option<String> {
         let degraded = self.services.iter().find_map(|row| match &row.status {
-            Some(Status::Degraded(reason)) => Some(format!(
+            Some(Status::Degraded(reason)) => Some(ended(format!(
                 "The {} works with a limit: {reason}",
                 row.service.as_str()
-            )),
+            ))),
             _ => None,
         });
         if let Some(sentence) = degraded.or_else(|| self.activity.notices.first().cloned()) {
@@ -384,12 +384,20 @@ fn problem_of_asset(asset: &Asset) -> Option<Problem> {
     })
 }
 
+/// With a full stop, where the reason that ends it brought none.
+fn ended(mut sentence: String) -> String {
+    if !sentence.ends_with(['.', '!', '?']) {
+        sentence.push('.');
+    }
+    sentence
+}
+
 /// A number with its thousands set apart: `1,234,567`.
 pub fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -419,11 +427,11 @@ pub fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs();
     let (count, unit) = match seconds {
         ..10 => return "just now".to_owned(),
-        10..60 => (seconds, "second"),
-        60..3_600 => (seconds / 60, "minute"),
-        3_600..86_400 => (seconds / 3_600, "hour"),
-        _ => (seconds / 86_400, "day"),
+        10..60 => (seconds, "s"),
+        60..3_600 => (seconds / 60, "min"),
+        3_600..86_400 => (seconds / 3_600, "h"),
+        86_400..172_800 => (1, "day"),
+        _ => (seconds / 86_400, "days"),
     };
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {unit}{plural} ago")
+    format!("{count} {unit} ago")
 }

@@ -1,4 +1,6 @@
 //! The overview as a page: data in, markup out. No outside request, no colour that says something alone.
+//!
+//! Tables whose cells lie below each other on a narrow screen say their roles: the layout would hide what they are.
 
 use std::sync::LazyLock;
 
@@ -6,7 +8,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::overview::{Level, Overview, Photos, ago, bytes_text, grouped, service_word};
+use super::overview::{Level, Overview, Photos, Problem, ago, bytes_text, grouped, service_word};
 use crate::asset::{Asset, lossy, rfc3339};
 use crate::monitor::{ServiceRow, Status};
 
@@ -187,25 +189,21 @@ fn now_section(overview: &Overview) -> Markup {
 }
 
 fn what_is_kept(overview: &Overview, photos: &Photos) -> String {
-    let kinds: Vec<String> = overview
-        .kinds
-        .iter()
+    let kinds = overview.kinds.iter();
+    let kinds: Vec<String> = kinds
         .map(|(kind, count)| format!("{} {kind}", grouped(*count)))
         .collect();
-    let mut text = format!("Kept: {}", kinds.join(", "));
+    let mut parts = vec![kinds.join(", ")];
     if photos.guessed_dates > 0 {
-        text.push_str(&format!(
-            "; {} under a guessed day",
+        parts.push(format!(
+            "{} under a guessed day",
             grouped(photos.guessed_dates)
         ));
     }
     if photos.with_errors > 0 {
-        text.push_str(&format!(
-            "; {} arrived damaged",
-            grouped(photos.with_errors)
-        ));
+        parts.push(format!("{} arrived damaged", grouped(photos.with_errors)));
     }
-    text
+    format!("Kept: {}", parts.join("; "))
 }
 
 fn problems(overview: &Overview) -> Markup {
@@ -214,19 +212,19 @@ fn problems(overview: &Overview) -> Markup {
     }
     let more = overview.problems.len().saturating_sub(PROBLEMS_ON_PAGE);
     html! {
-        section aria-labelledby="h-problems" {
+        section #problems aria-labelledby="h-problems" {
             h2 #h-problems { "Needs a look" }
-            table {
-                caption { "Files with a problem: why, and what to do" }
-                thead { tr { th scope="col" { "File" } th scope="col" { "Why, and what to do" } } }
+            table role="table" {
+                caption { span.vh { "Files with a problem: why, and what to do" } }
+                thead { tr role="row" { th scope="col" { "File" } th scope="col" { "Why, and what to do" } } }
                 tbody {
                     @for problem in overview.problems.iter().take(PROBLEMS_ON_PAGE) {
-                        tr {
-                            th scope="row" {
-                                bdi { (shortened(&problem.path, NAME_LIMIT)) }
-                                span.sub { (where_is(problem.sort)) ", " (ago(problem.since, overview.generated_at)) }
+                        tr role="row" {
+                            th scope="row" role="rowheader" {
+                                bdi { (shortened(name_of(&problem.path), NAME_LIMIT)) }
+                                span.sub { (where_is(problem)) ", " (ago(problem.since, overview.generated_at)) }
                             }
-                            td { (shortened(&problem.reason, REASON_LIMIT)) }
+                            td role="cell" { (shortened(&problem.reason, REASON_LIMIT)) }
                         }
                     }
                 }
@@ -238,12 +236,26 @@ fn problems(overview: &Overview) -> Markup {
     }
 }
 
-fn where_is(sort: &str) -> &'static str {
-    match sort {
-        "damaged" => "filed, damaged",
-        "sidecar" => "in the inbox, waits for its photo",
-        _ => "in the inbox",
-    }
+fn name_of(path: &str) -> &str {
+    path.rsplit_once('/').map_or(path, |(_, name)| name)
+}
+
+fn where_is(problem: &Problem) -> Markup {
+    let (words, root) = match problem.sort {
+        "damaged" => ("filed, damaged, in ", ""),
+        "sidecar" => ("waits for its photo in ", "the inbox"),
+        _ => ("in ", "the inbox"),
+    };
+    let folder = problem
+        .path
+        .rsplit_once('/')
+        .map_or("", |(folder, _)| folder);
+    let between = if root.is_empty() || folder.is_empty() {
+        ""
+    } else {
+        ", folder "
+    };
+    html! { (words) (root) (between) bdi { (shortened(folder, NAME_LIMIT)) } }
 }
 
 fn services(overview: &Overview) -> Markup {
@@ -251,7 +263,7 @@ fn services(overview: &Overview) -> Markup {
         section aria-labelledby="h-services" {
             h2 #h-services { "Services" }
             table {
-                caption { "What each part of the appliance said last" }
+                caption { span.vh { "What each part of the appliance said last" } }
                 thead {
                     tr {
                         th scope="col" { "Service" }
@@ -299,15 +311,15 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
 
 fn newest(overview: &Overview) -> Markup {
     html! {
-        section aria-labelledby="h-newest" {
+        section #newest aria-labelledby="h-newest" {
             h2 #h-newest { "Filed last" }
             @if overview.newest.is_empty() {
                 p { "Nothing yet. Photos that are put into the inbox appear here." }
             } @else {
-                table {
+                table role="table" {
                     caption { "The last " (overview.newest.len()) " files, newest first" }
                     thead {
-                        tr {
+                        tr role="row" {
                             th scope="col" { "Photo" }
                             th scope="col" { "Taken" }
                             th.wide scope="col" { "Kind" }
@@ -325,19 +337,19 @@ fn photo(overview: &Overview, asset: &Asset) -> Markup {
     let name = lossy(asset.final_path.file_name().unwrap_or_default());
     let taken = asset.captured.local;
     html! {
-        tr {
-            th scope="row" {
+        tr role="row" {
+            th scope="row" role="rowheader" {
                 bdi { (shortened(&name, NAME_LIMIT)) }
                 @if !asset.errors.is_empty() { " " span.mark.attention { "! damaged" } }
             }
-            td.t {
-                (taken.strftime("%Y-%m-%d %H:%M"))
+            td.t role="cell" {
+                (taken.strftime("%Y-%m-%d")) span.wide { (taken.strftime(" %H:%M")) }
                 @if asset.captured.from.is_guess() {
                     span.sub { "guessed: " (asset.captured.from.as_str()) }
                 }
             }
-            td.wide { (asset.kind.as_str()) ", " (bytes_text(asset.size)) }
-            td.t { time datetime=(rfc3339(asset.ingested_at)) { (ago(asset.ingested_at, overview.generated_at)) } }
+            td.wide role="cell" { (asset.kind.as_str()) ", " (bytes_text(asset.size)) }
+            td.t role="cell" { time datetime=(rfc3339(asset.ingested_at)) { (ago(asset.ingested_at, overview.generated_at)) } }
         }
     }
 }

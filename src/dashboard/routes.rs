@@ -81,12 +81,12 @@ impl Reply {
 
     /// Writes the reply; for `HEAD` without its content.
     pub fn write_to(&self, out: &mut dyn Write, is_head: bool) -> io::Result<()> {
-        let length = self.body.len();
         let mut head = head(self.status, self.content_type);
-        for (name, value) in &self.extra {
-            head.push_str(&format!("{name}: {value}\r\n"));
+        let length = ("Content-Length", self.body.len().to_string());
+        for (name, value) in self.extra.iter().chain([&length]) {
+            head.extend([*name, ": ", value, "\r\n"]);
         }
-        head.push_str(&format!("Content-Length: {length}\r\n\r\n"));
+        head.push_str("\r\n");
         out.write_all(head.as_bytes())?;
         if !is_head {
             out.write_all(&self.body)?;
@@ -122,13 +122,14 @@ pub fn answer(ask: &Ask<'_>, overview: &dyn Fn() -> Overview, refresh_default: u
     }
     let (path, query) = ask.target.split_once('?').unwrap_or((ask.target, ""));
     Answer::Whole(match (path, ask.from) {
-        ("/", _) => match chosen_refresh(query) {
-            Some(seconds) => remember(seconds),
-            None => {
+        ("/", _) => {
+            if let Some(seconds) = chosen_refresh(query) {
+                remember(seconds)
+            } else {
                 let refresh = cookie_refresh(ask.cookie).unwrap_or(refresh_default);
                 Reply::html(200, pages::page(&overview(), refresh))
             }
-        },
+        }
         ("/api/v1/status", _) => Reply::new(
             200,
             "application/json",

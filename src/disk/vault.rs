@@ -325,32 +325,32 @@ impl Vault {
     /// Opens the folder `relative`, making it and its parents durably where they are missing.
     fn folder(&self, relative: &Path) -> Result<OwnedFd, DiskError> {
         let failed = |errno| self.failed("make the folder", relative)(errno);
-        let is_known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .contains(relative);
-        if is_known && let Ok(folder) = open_below(&self.root, relative) {
+        if self.is_known(relative)
+            && let Ok(folder) = open_below(&self.root, relative)
+        {
             return Ok(folder);
         }
         let mut folder = open_below(&self.root, Path::new("")).map_err(failed)?;
+        let mut reached = PathBuf::new();
         for component in relative.components() {
             let Component::Normal(name) = component else {
                 return Err(failed(Errno::INVAL));
             };
+            reached.push(name);
             match rustix::fs::mkdirat(&folder, name, Mode::from_raw_mode(0o755)) {
-                Ok(()) | Err(Errno::EXIST) => {}
+                // Also where it was there already: a cut may come between an earlier mkdir and its sync.
+                Err(Errno::EXIST) if self.is_known(&reached) => {}
+                Ok(()) | Err(Errno::EXIST) => rustix::fs::fsync(&folder).map_err(failed)?,
                 Err(errno) => return Err(failed(errno)),
             }
-            // Also where it was there already: a cut may have come between another's mkdir and its sync.
-            rustix::fs::fsync(&folder).map_err(failed)?;
             folder = open_below(&folder, Path::new(name)).map_err(failed)?;
+            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(reached.clone());
         }
-        self.known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(relative.to_owned());
         Ok(folder)
+    }
+
+    fn is_known(&self, folder: &Path) -> bool {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
     }
 
     fn failed(&self, action: &'static str, relative: &Path) -> impl FnOnce(Errno) -> DiskError {

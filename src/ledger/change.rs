@@ -16,7 +16,8 @@ pub enum Change {
     Finish(AssetId),
     /// Nothing was placed: the intent is taken back. Harmless when there is none.
     Withdraw(AssetId),
-    /// A file stays in the inbox (replaces an earlier row of the same path).
+    /// A file stays in the inbox. Replaces an earlier row of the same path, unless only `since` differs: then that row
+    /// stays, and nothing is written.
     Leave(Left),
     /// That inbox path is no longer there, or no longer a problem.
     Forget(PathBuf),

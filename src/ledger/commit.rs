@@ -221,16 +221,19 @@ impl<'txn> Books<'txn> {
 
     fn leave(&mut self, left: &Left) -> Result<(), Trouble> {
         let path = left.inbox_path.as_os_str().as_bytes();
-        let bytes = encode_left(left);
-        if self
+        let before = self
             .left
             .get(path)?
-            .is_some_and(|before| before.value() == bytes)
-        {
-            return Ok(());
+            .map(|bytes| decode_left(path, bytes.value()))
+            .transpose()?;
+        if let Some(mut before) = before {
+            before.since = left.since;
+            if before == *left {
+                return Ok(());
+            }
         }
         self.forget(&left.inbox_path)?;
-        self.left.insert(path, bytes.as_slice())?;
+        self.left.insert(path, encode_left(left).as_slice())?;
         if !matches!(left.why, LeftBecause::Kept(_)) {
             self.problems.insert(tables::problem_key(left), ())?;
             self.add("left", 1);

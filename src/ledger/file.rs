@@ -63,9 +63,10 @@ pub(super) fn create(path: &Path) -> Result<(), LedgerError> {
         File::open(path)?.sync_all()?;
         File::open(data)?.sync_all()?;
         // The Data folder may be as new as the ledger: its own name must last, too.
-        match data.canonicalize()?.parent() {
-            Some(root) => File::open(root)?.sync_all(),
-            None => Ok(()),
+        match data.canonicalize()?.parent().map(File::open) {
+            Some(Ok(root)) => root.sync_all(),
+            Some(Err(error)) if error.kind() != io::ErrorKind::PermissionDenied => Err(error),
+            _ => Ok(()),
         }
     });
     placed.map_err(failed)

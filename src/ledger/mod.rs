@@ -34,6 +34,9 @@ use error::Trouble;
 /// A probe writes to the disk only if nothing was written for this long: a memory card wears by the commit.
 const PROBE_WRITES_AFTER: Duration = Duration::from_secs(3600);
 
+/// How long a ledger found damaged is not tried again: each try reads the whole file.
+const DAMAGED_FOR: Duration = Duration::from_secs(60);
+
 /// The memory of what stands in Originals: one file, open in one process. All calls block.
 pub struct Ledger {
     path: PathBuf,
@@ -54,6 +57,8 @@ struct State {
     open: Option<(Database, Option<(u64, u64)>)>,
     /// Whether the next opening must check every page.
     doubt: bool,
+    /// When and how the last opening found it damaged.
+    damage: Option<(Instant, String)>,
 }
 
 impl Ledger {
@@ -89,6 +94,7 @@ impl Ledger {
                 opening: 0,
                 open: None,
                 doubt: false,
+                damage: None,
             }),
             unanswered: Mutex::default(),
             last_write: Mutex::default(),
@@ -206,6 +212,14 @@ impl Ledger {
         if state.open.is_some() {
             return Ok(());
         }
+        if let Some((found, what)) = &state.damage
+            && found.elapsed() < DAMAGED_FOR
+        {
+            return Err(LedgerError::Damaged {
+                path: self.path.clone(),
+                what: what.clone(),
+            });
+        }
         file::look_at(&self.path)?;
         let identity = file::identity(&self.path);
         let opened = guarded(|| {
@@ -215,11 +229,16 @@ impl Ledger {
             Ok(database)
         });
         let database = opened.map_err(|trouble| {
-            state.doubt |= trouble.casts_doubt() && state.opening > 0;
-            trouble.at(&self.path, None)
+            state.doubt |= trouble.casts_doubt();
+            let error = trouble.at(&self.path, None);
+            if let LedgerError::Damaged { what, .. } = &error {
+                state.damage = Some((Instant::now(), what.clone()));
+            }
+            error
         })?;
         state.opening += 1;
         state.doubt = false;
+        state.damage = None;
         state.open = Some((database, identity));
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! What the ledger promises, told through its public door.
 
+mod cuts;
 mod faults;
 mod frozen;
 mod recount;

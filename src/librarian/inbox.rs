@@ -175,19 +175,21 @@ impl Inbox {
     /// Returns the files that did not.
     pub async fn pass(mut self, scope: Scope, ready: Sender<Ready>) -> Vec<PathBuf> {
         self.only = scope.only;
-        let patience = Instant::now() + PATIENCE.min(self.line.config.settle * 5 + Duration::from_secs(2));
+        let wait = PATIENCE.min(self.line.config.settle * 5 + Duration::from_secs(2));
+        let mut patience = Instant::now() + wait;
         loop {
+            let before = self.line.progress.settled();
             let sent = self.look_through(&scope.folder, true, &ready).await;
             self.line.wait_until_idle().await;
-            let (_, _, next_look) = self.wanted.due(Instant::now());
-            let restless = self.restless.values().any(|files| !files.is_empty());
-            if sent == 0 && !restless && next_look.is_none() {
+            if sent == 0 && self.restless.values().all(HashMap::is_empty) {
                 break;
             }
-            if sent == 0 && Instant::now() > patience {
+            let now = Instant::now();
+            if self.line.progress.settled() > before {
+                patience = now + wait;
+            } else if now > patience {
                 break;
-            }
-            if restless || sent == 0 {
+            } else {
                 Timer::after(Duration::from_millis(20).max(self.line.config.settle / 4)).await;
             }
         }

@@ -96,6 +96,11 @@ impl Progress {
         self.under_way.load(Ordering::Relaxed) + self.backlog.load(Ordering::Relaxed)
     }
 
+    /// Files that found their fate.
+    fn settled(&self) -> u64 {
+        [&self.filed, &self.duplicates, &self.left].iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+    }
+
     /// The file that was taken last, while any is under way.
     pub fn current(&self) -> Option<PathBuf> {
         self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()

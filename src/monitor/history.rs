@@ -8,14 +8,14 @@
 //! | `current` | service | the queue's depth (8 bytes, little-endian, all ones: unknown), milliseconds since 1970 (8 bytes), a record |
 //! | `beats` | (milliseconds since 1970, service) | a record |
 //!
-//! A record is: status code, flags (bit 0: the clock was doubtful), length of the reason, the reason, the task. The key of the beats
+//! A record is described in `record.rs`. The key of the beats
 //! begins with the time: new rows then go to one end of the tree, which writes a third of what the other order does,
 //! and the oldest are the first.
 //!
 //! # Invariants
 //!
 //! - No failure in here stops anything: the worst is an `Err` that keeps the beats in memory for the next commit.
-//! - What cannot be read is moved aside, never deleted, and a new file is started.
+//! - What cannot be read is moved aside (up to five such files are kept), and a new file is started.
 //! - Beats are pruned by time that has passed while the appliance ran, not by the date: a wrong date prunes nothing.
 #![expect(
     clippy::disallowed_methods,
@@ -35,7 +35,8 @@ use redb::{
     StorageError, TableDefinition,
 };
 
-use super::{Beat, Service, ServiceRow, Status};
+use super::record::{parsed, parsed_row, record, row_record};
+use super::{Beat, Service, ServiceRow};
 
 /// Beats are kept this long.
 pub const RETENTION: SignedDuration = SignedDuration::from_hours(60 * 24);
@@ -56,7 +57,6 @@ const CACHE_BYTES: usize = 512 * 1024;
 const DAMAGED_KEPT: u32 = 5;
 
 const FORMAT: u64 = 1;
-const UNKNOWN_DEPTH: u64 = u64::MAX;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const CURRENT: TableDefinition<u8, &[u8]> = TableDefinition::new("current");
 const BEATS: TableDefinition<(i64, u8), &[u8]> = TableDefinition::new("beats");
@@ -466,63 +466,6 @@ fn read_current(database: &impl ReadableDatabase) -> Result<Vec<ServiceRow>, Fau
         }
     }
     Ok(rows)
-}
-
-fn record(status: &Status, task: &str, clock_doubtful: bool) -> Vec<u8> {
-    let reason = status.reason().unwrap_or_default();
-    let length = u8::try_from(reason.len()).unwrap_or_default();
-    let reason = reason.get(..usize::from(length)).unwrap_or_default();
-    let mut record = vec![status.code(), u8::from(clock_doubtful), length];
-    record.extend_from_slice(reason.as_bytes());
-    record.extend_from_slice(task.as_bytes());
-    record
-}
-
-fn parsed(record: &[u8]) -> Option<(Status, String, bool)> {
-    let [code, flags, length, text @ ..] = record else {
-        return None;
-    };
-    let (reason, task) = text.split_at_checked(usize::from(*length))?;
-    let reason = std::str::from_utf8(reason).ok()?;
-    let task = std::str::from_utf8(task).ok()?;
-    Some((
-        Status::from_code(*code, reason),
-        task.to_owned(),
-        flags & 1 == 1,
-    ))
-}
-
-/// The current row: depth, time, then a record.
-fn row_record(row: &ServiceRow) -> Option<Vec<u8>> {
-    let status = row.status.as_ref()?;
-    let at = row.last_heartbeat?;
-    let mut bytes = row
-        .queue_depth
-        .unwrap_or(UNKNOWN_DEPTH)
-        .to_le_bytes()
-        .to_vec();
-    bytes.extend_from_slice(&at.as_millisecond().to_le_bytes());
-    bytes.extend(record(
-        status,
-        row.current_task.as_deref().unwrap_or_default(),
-        false,
-    ));
-    Some(bytes)
-}
-
-fn parsed_row(service: Service, bytes: &[u8]) -> Option<ServiceRow> {
-    let (depth, rest) = bytes.split_first_chunk::<8>()?;
-    let (at, rest) = rest.split_first_chunk::<8>()?;
-    let (status, task, _) = parsed(rest)?;
-    let depth = u64::from_le_bytes(*depth);
-    Some(ServiceRow {
-        service,
-        status: Some(status),
-        last_heartbeat: Some(Timestamp::from_millisecond(i64::from_le_bytes(*at)).ok()?),
-        silent_for: None,
-        current_task: Some(task).filter(|task| !task.is_empty()),
-        queue_depth: Some(depth).filter(|&depth| depth != UNKNOWN_DEPTH),
-    })
 }
 
 fn opening(error: DatabaseError) -> Fault {

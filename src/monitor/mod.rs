@@ -9,6 +9,7 @@
 //! board without a battery-backed clock starts in the past and jumps: a jump must neither prune history nor raise an alarm.
 
 pub mod history;
+mod record;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};

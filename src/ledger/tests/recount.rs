@@ -9,10 +9,11 @@ use super::*;
 use crate::asset::{Left, LeftBecause, Place, Stage, shot_key};
 
 /// A small generator of repeatable numbers (Marsaglia's xorshift64).
-struct Dice(u64);
+#[derive(Debug)]
+pub(super) struct Dice(pub(super) u64);
 
 impl Dice {
-    fn roll(&mut self, sides: u64) -> u64 {
+    pub(super) fn roll(&mut self, sides: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -129,7 +130,7 @@ fn random_shot(dice: &mut Dice) -> Shot {
 fn random_left(dice: &mut Dice) -> Left {
     Left {
         inbox_path: PathBuf::from(format!("odd/{}", dice.roll(20))),
-        size: dice.roll(100),
+        size: dice.roll(3),
         mtime_ns: -5,
         why: match dice.roll(3) {
             0 => LeftBecause::NotMedia,
@@ -164,7 +165,17 @@ fn random_change(dice: &mut Dice, model: &mut Model, now: Timestamp) -> Change {
         }
         7 => {
             let left = random_left(dice);
-            model.left.insert(left.inbox_path.clone(), left.clone());
+            let before = model.left.get(&left.inbox_path);
+            let same = before.is_some_and(|before| {
+                let since = left.since;
+                Left {
+                    since,
+                    ..before.clone()
+                } == left
+            });
+            if !same {
+                model.left.insert(left.inbox_path.clone(), left.clone());
+            }
             return Change::Leave(left);
         }
         8 => {

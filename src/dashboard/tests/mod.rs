@@ -1,0 +1,213 @@
+//! The page, its JSON and its server, on real temporary folders, sockets and ledgers.
+#![expect(clippy::disallowed_methods, reason = "a test takes its folders away")]
+
+mod pages;
+mod server;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use jiff::civil::datetime;
+use jiff::tz::TimeZone;
+
+use super::overview::{Activity, Overview, Photos, Problem};
+use crate::asset::{
+    Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Left, LeftBecause, Place, day_folder,
+};
+use crate::ledger::{Change, Draft, Ledger, Outcome, Pairing, Shot, Verdict};
+use crate::monitor::{Service, ServiceRow, Status};
+
+static COUNT: AtomicU32 = AtomicU32::new(0);
+
+struct Data(PathBuf);
+
+impl Data {
+    fn new() -> Self {
+        let count = COUNT.fetch_add(1, Ordering::SeqCst);
+        let name = format!("pf-page-{}-{count}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Self(folder)
+    }
+}
+
+impl Drop for Data {
+    fn drop(&mut self) {
+        drop(std::fs::remove_dir_all(&self.0));
+    }
+}
+
+fn now() -> Timestamp {
+    "2025-06-15T12:00:00Z".parse().unwrap()
+}
+
+fn captured() -> CaptureTime {
+    CaptureTime {
+        local: datetime(2025, 6, 14, 18, 3, 2, 0),
+        offset_minutes: None,
+        from: CapturedFrom::Mtime,
+    }
+}
+
+fn asset(id: u64, name: &str) -> Asset {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&id.to_be_bytes());
+    Asset {
+        id: AssetId(id),
+        file_hash: FileHash(hash),
+        size: 3_400_000,
+        inbox_path: PathBuf::from("phone").join(name),
+        final_path: day_folder(captured().day()).join(name),
+        kind: Kind::Jpeg,
+        captured: captured(),
+        location: None,
+        place: None,
+        make: None,
+        model: None,
+        width: Some(4032),
+        height: Some(3024),
+        content_id: None,
+        paired_with: None,
+        ingested_at: now(),
+        stage_done_at: [None; 4],
+        errors: Vec::new(),
+    }
+}
+
+fn row(service: Service, status: Status) -> ServiceRow {
+    ServiceRow {
+        service,
+        status: Some(status),
+        last_heartbeat: Some(now()),
+        silent_for: Some(Duration::ZERO),
+        current_task: None,
+        queue_depth: None,
+    }
+}
+
+fn well() -> Overview {
+    Overview {
+        generated_at: now(),
+        zone: TimeZone::UTC,
+        version: "0.0.0",
+        services: Service::ALL
+            .into_iter()
+            .map(|service| row(service, Status::Up))
+            .collect(),
+        photos: Some(Photos {
+            total: 1_234,
+            bytes: 4_700_000_000,
+            today: 12,
+            this_week: 80,
+            with_errors: 0,
+            guessed_dates: 3,
+        }),
+        kinds: vec![("jpeg", 1_200), ("video", 34)],
+        newest: vec![asset(7, "IMG_0007.jpg")],
+        problems: Vec::new(),
+        left: 0,
+        activity: Activity {
+            state: "watching".to_owned(),
+            started_at: Some(now()),
+            ..Activity::default()
+        },
+        ledger_error: None,
+    }
+}
+
+fn problem(path: &str) -> Problem {
+    Problem {
+        path: path.to_owned(),
+        sort: "unreadable",
+        reason: "The file cannot be read: check its permissions.".to_owned(),
+        since: now(),
+    }
+}
+
+/// Files photos in two commits; gives back the id of the first.
+fn file(ledger: &Ledger, photos: &[Asset]) -> AssetId {
+    let intents: Vec<Change> = photos
+        .iter()
+        .map(|photo| {
+            let (stem, extension) = crate::asset::split_name(photo.original_name());
+            let draft = Draft {
+                file_hash: photo.file_hash,
+                size: photo.size,
+                inbox_path: photo.inbox_path.clone(),
+                kind: photo.kind,
+                captured: photo.captured,
+                location: None,
+                make: photo.make.clone(),
+                model: None,
+                width: None,
+                height: None,
+                content_id: None,
+                errors: photo.errors.clone(),
+                extension: extension.to_owned(),
+                pairing: Pairing::Alone,
+            };
+            Change::Intend(Shot {
+                folder: day_folder(photo.captured.day()),
+                stem: stem.to_owned(),
+                members: vec![draft],
+            })
+        })
+        .collect();
+    let outcomes = ledger.commit(&intents, now(), &|_| true).unwrap();
+    let filed: Vec<AssetId> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::Intended(verdicts) => match verdicts.as_slice() {
+                [Verdict::New(filed)] => filed.id,
+                other => panic!("{other:?}"),
+            },
+            Outcome::Done => panic!("an intent has verdicts"),
+        })
+        .collect();
+    let finishes: Vec<Change> = filed.iter().map(|&id| Change::Finish(id)).collect();
+    ledger.commit(&finishes, now(), &|_| true).unwrap();
+    filed[0]
+}
+
+/// A ledger with so many photos, one of them awkward, and a file that was left.
+fn ledger(data: &Path, count: u64) -> Arc<Ledger> {
+    let ledger = Ledger::open(data).unwrap();
+    let mut awkward = asset(0, "say \"cheese\", twice\n.jpg");
+    awkward.make = Some("Make, Inc.".to_owned());
+    awkward.errors = vec!["the end is missing".to_owned(), "no EXIF".to_owned()];
+    let mut photos = vec![awkward];
+    photos.extend((1..count).map(|number| asset(number, &format!("IMG_{number:04}.jpg"))));
+    let geocoded = file(&ledger, &photos);
+    let done = Change::StageDone {
+        id: geocoded,
+        stage: crate::asset::Stage::Geocode,
+        at: now(),
+        place: Some(Place {
+            name: "Zürich".to_owned(),
+            admin1: "Zürich".to_owned(),
+            country_code: "CH".to_owned(),
+        }),
+        error: None,
+    };
+    ledger.commit(&[done], now(), &|_| true).unwrap();
+    let left = Left {
+        inbox_path: PathBuf::from("phone/notes.txt"),
+        size: 10,
+        mtime_ns: 0,
+        why: LeftBecause::NotMedia,
+        reason: "This is no photo or video: move it elsewhere.".to_owned(),
+        since: now(),
+    };
+    ledger
+        .commit(&[Change::Leave(left)], now(), &|_| true)
+        .unwrap();
+    Arc::new(ledger)
+}
+
+fn gathered(ledger: Option<&Ledger>) -> Overview {
+    let activity = well().activity;
+    Overview::gather(ledger, well().services, activity, now(), TimeZone::UTC)
+}
