@@ -38,13 +38,14 @@ fn list(source: &Source, from: u64, to: u64, depth: u32, left: &mut u32, facts: 
             return;
         };
         let start = at + 8;
+        // A text cut short would be a made-up date: only whole chunks are read.
         let end = (start + u64::from(length)).min(to);
         if &name == b"LIST" {
             let kind = head.get(8..12).unwrap_or_default();
             if kind != b"movi" && depth < DEEPEST {
                 list(source, start + 4, end, depth + 1, left, facts);
             }
-        } else {
+        } else if end - start == u64::from(length) {
             chunk(source, name, start, end, facts);
         }
         at = start + u64::from(length) + u64::from(length & 1);
