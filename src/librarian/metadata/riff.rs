@@ -63,9 +63,8 @@ fn chunk(source: &Source, name: [u8; 4], start: u64, end: u64, facts: &mut Facts
                 le32(&header, 36).unwrap_or(0),
             );
         }
-        // When the recording began; better than the day alone.
+        // When the recording began. ICRD is not read: a day alone, often of the editing or of a clock never set.
         b"IDIT" => facts.local = text(&short()).and_then(|text| date(&text)).or(facts.local),
-        b"ICRD" => facts.local = facts.local.or_else(|| date(&text(&short())?)),
         b"ecor" | b"IMAK" => facts.make = facts.make.take().or_else(|| text(&short())),
         b"emdl" | b"IMOD" => facts.model = facts.model.take().or_else(|| text(&short())),
         b"strd" => stream_data(source, start, length, facts),
