@@ -1,0 +1,36 @@
+# Sourced by try.sh and test.sh: finds cargo, and asks apt for what is missing. Root is used for apt only.
+
+find_cargo() {
+    if ! command -v cargo >/dev/null && [ -x "${HOME:-/root}/.cargo/bin/cargo" ]; then
+        PATH="${HOME:-/root}/.cargo/bin:$PATH"
+        export PATH
+    fi
+    if ! command -v cargo >/dev/null; then
+        echo "Rust 1.88 or newer is needed: curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh" >&2
+        exit 1
+    fi
+}
+
+# need PACKAGE...: installs those that are not installed yet.
+need() {
+    missing=
+    for package in "$@"; do
+        case "$(dpkg-query -W -f '${Status}' "$package" 2>/dev/null)" in
+            *" installed") ;;
+            *) missing="$missing $package" ;;
+        esac
+    done
+    [ -n "$missing" ] || return 0
+    echo "Installing with apt:$missing"
+    as_root=
+    if [ "$(id -u)" != 0 ]; then
+        as_root=sudo
+        if ! command -v sudo >/dev/null; then
+            echo "Neither root nor sudo: please have these installed, then start again:$missing" >&2
+            exit 1
+        fi
+    fi
+    # shellcheck disable=SC2086 # one word per package
+    $as_root apt-get update -qq </dev/null &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
+}

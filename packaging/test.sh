@@ -1,0 +1,30 @@
+#!/bin/sh
+# Runs every test, and installs first what they need. Arguments go to `cargo test`.
+set -eu
+cd "$(dirname "$0")/.."
+. packaging/needs.sh
+
+find_cargo
+need gcc libc6-dev pkg-config libgexiv2-dev syncthing chromium libimage-exiftool-perl openssl strace
+
+# Chromium's and strace's tests share the machine with the one that writes for a minute: all are bounded in time.
+said="${CARGO_TARGET_DIR:-target}/test-output.txt"
+mkdir -p "$(dirname "$said")"
+status=0
+{ cargo test --locked "$@" -- --nocapture 2>&1 || echo "cargo test failed"; } | tee "$said"
+
+echo
+echo "What was run:"
+grep -E '^ +Running |^ +Doc-tests|^test result' "$said" || true
+grep 'skipped: ' "$said" || true
+if grep -q '^cargo test failed' "$said"; then
+    grep -E '^test .*FAILED$|^    [a-z_0-9:]+$' "$said" || true
+    status=1
+fi
+passed=$(sed -n 's/^test result: .* \([0-9][0-9]*\) passed.*/\1/p' "$said" | awk '{ sum += $1 } END { print sum + 0 }')
+echo "$passed tests passed"
+if [ "$passed" = 0 ]; then
+    echo "No test was run: that is a failure." >&2
+    status=1
+fi
+exit $status
