@@ -20,7 +20,9 @@ use crate::dashboard::overview::{Activity, Overview};
 use crate::disk::{self, DiskError};
 use crate::factory::{Factory, OpenError};
 use crate::librarian::{Fate, Inbox, Line, Progress, Report, WORKER_REST};
-use crate::monitor::{COMMIT_INTERVAL, LIBRARIAN_INTERVAL, Monitor, SERVICE_INTERVAL, Service, Status};
+use crate::monitor::{
+    COMMIT_INTERVAL, LIBRARIAN_INTERVAL, Monitor, SERVICE_INTERVAL, Service, Status,
+};
 
 /// A clean stop takes no longer than this in all; what is cut short is finished at the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
@@ -79,7 +81,9 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         let beats = executor.spawn(beat(Arc::clone(&line), Arc::clone(&monitor)));
         let probes = executor.spawn(probe(Arc::clone(&line), Arc::clone(&monitor)));
         let rests = executor.spawn(rest_worker(Arc::clone(&line)));
-        executor.spawn(async move { fates.for_each(|report| tell(&report)).await }).detach();
+        executor
+            .spawn(async move { fates.for_each(|report| tell(&report)).await })
+            .detach();
         if let Some(Ok(signal)) = signals.next().await {
             log::info!("{signal:?}: stopping");
         }
@@ -117,13 +121,24 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>) -> Site {
         refresh_seconds,
         overview: Box::new(move || {
             let activity = activity(&config, &line.progress, &monitor, started_at);
-            Overview::gather(own_ledger.upgrade().as_deref(), monitor.current(), activity, now(), config.zone.clone())
+            Overview::gather(
+                own_ledger.upgrade().as_deref(),
+                monitor.current(),
+                activity,
+                now(),
+                config.zone.clone(),
+            )
         }),
         ledger,
     }
 }
 
-fn activity(config: &Config, progress: &Progress, monitor: &Monitor, started_at: Timestamp) -> Activity {
+fn activity(
+    config: &Config,
+    progress: &Progress,
+    monitor: &Monitor,
+    started_at: Timestamp,
+) -> Activity {
     let depth = progress.depth();
     let mut notices: Vec<String> = monitor.notice().into_iter().collect();
     if config.worker.is_none() {
@@ -135,7 +150,9 @@ fn activity(config: &Config, progress: &Progress, monitor: &Monitor, started_at:
     Activity {
         state: if depth == 0 { "watching" } else { "filing" }.to_owned(),
         inbox_depth: depth,
-        current: progress.current().map(|path: PathBuf| path.to_string_lossy().into_owned()),
+        current: progress
+            .current()
+            .map(|path: PathBuf| path.to_string_lossy().into_owned()),
         filed_since_start: progress.filed.load(Ordering::Relaxed),
         duplicates_since_start: progress.duplicates.load(Ordering::Relaxed),
         started_at: Some(started_at),
@@ -148,9 +165,15 @@ fn activity(config: &Config, progress: &Progress, monitor: &Monitor, started_at:
 async fn beat(line: Arc<Line>, monitor: Arc<Monitor>) {
     loop {
         let depth = line.progress.depth();
-        let idle = line.progress.moved().map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
+        let idle = line
+            .progress
+            .moved()
+            .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
         let status = if line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER {
-            Status::Stuck(format!("nothing was filed for {} minutes though files wait: is the disk answering?", idle.as_secs() / 60))
+            Status::Stuck(format!(
+                "nothing was filed for {} minutes though files wait: is the disk answering?",
+                idle.as_secs() / 60
+            ))
         } else {
             Status::Up
         };
@@ -168,8 +191,17 @@ async fn probe(line: Arc<Line>, monitor: Arc<Monitor>) {
     loop {
         let (probed, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
         unblock(move || {
-            let status = probed.ledger.probe(now()).map_or_else(|error| Status::Down(error.to_string()), |()| Status::Up);
-            recorder.beat(Service::FactoryDb, status, Some("read and write probe".to_owned()), None, now());
+            let status = probed
+                .ledger
+                .probe(now())
+                .map_or_else(|error| Status::Down(error.to_string()), |()| Status::Up);
+            recorder.beat(
+                Service::FactoryDb,
+                status,
+                Some("read and write probe".to_owned()),
+                None,
+                now(),
+            );
             recorder.beat(Service::Dashboard, Status::Up, None, None, now());
             recorder.beat(Service::ServiceMonitor, Status::Up, None, None, now());
         })
@@ -190,8 +222,15 @@ async fn rest_worker(line: Arc<Line>) {
 fn tell(report: &Report) {
     let path = report.path.display();
     match &report.fate {
-        Fate::Filed(asset) => log::info!("{path} is filed as {} ({})", asset.final_path.display(), asset.captured.from.as_str()),
-        Fate::Duplicate(asset) => log::info!("{path} has the bytes of {}: cleared", asset.final_path.display()),
+        Fate::Filed(asset) => log::info!(
+            "{path} is filed as {} ({})",
+            asset.final_path.display(),
+            asset.captured.from.as_str()
+        ),
+        Fate::Duplicate(asset) => log::info!(
+            "{path} has the bytes of {}: cleared",
+            asset.final_path.display()
+        ),
         Fate::Unsettled(reason) => log::debug!("{path}: {reason}"),
         Fate::Left(..) | Fate::Gone => {}
     }

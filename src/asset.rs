@@ -246,7 +246,8 @@ impl Stage {
     /// Whether this stage has anything to do for such an asset.
     pub fn wants(self, kind: Kind, location: Option<Location>) -> bool {
         match self {
-            Self::Geocode => location.is_some(),
+            // Exactly 0, 0 is a camera without a fix, not a place in the Atlantic.
+            Self::Geocode => location.is_some_and(|at| at.latitude != 0.0 || at.longitude != 0.0),
             Self::Thumbnail => kind != Kind::Sidecar,
             Self::FaceScan => kind.is_still(),
             Self::Backup => true,

@@ -193,7 +193,12 @@ fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
         let Component::Normal(name) = component else {
             return Err(rustix::io::Errno::INVAL);
         };
-        folder = Some(rustix::fs::openat(folder.as_ref().unwrap_or(root), name, flags, Mode::empty())?);
+        folder = Some(rustix::fs::openat(
+            folder.as_ref().unwrap_or(root),
+            name,
+            flags,
+            Mode::empty(),
+        )?);
     }
     folder.map_or_else(|| rustix::fs::openat(root, c".", flags, Mode::empty()), Ok)
 }

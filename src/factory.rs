@@ -86,10 +86,23 @@ impl Factory {
         recover(&ledger, &vault, now)?;
         let desk = {
             let vault = Arc::clone(&vault);
-            Desk::start(Arc::clone(&ledger), now, Arc::new(move |path: &std::path::Path| vault.is_free(path)))
+            Desk::start(
+                Arc::clone(&ledger),
+                now,
+                Arc::new(move |path: &std::path::Path| vault.is_free(path)),
+            )
         };
         let reader = Arc::new(Reader::new(config.worker.clone(), config.zone.clone()));
-        Ok(Self { config: Arc::new(config), ledger, desk, vault, reader, halt, now, _lock: lock })
+        Ok(Self {
+            config: Arc::new(config),
+            ledger,
+            desk,
+            vault,
+            reader,
+            halt,
+            now,
+            _lock: lock,
+        })
     }
 
     /// The line that takes the inbox.
@@ -121,7 +134,8 @@ impl Factory {
 /// One process at a time: the lock goes with the process, however that ends.
 fn lock(config: &Config) -> Result<File, OpenError> {
     let path = config.data.join("lock");
-    let failed = |errno: rustix::io::Errno| OpenError::Disk(DiskError::io("lock", &path)(errno.into()));
+    let failed =
+        |errno: rustix::io::Errno| OpenError::Disk(DiskError::io("lock", &path)(errno.into()));
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::CLOEXEC;
     let file = rustix::fs::open(&path, flags, Mode::RUSR | Mode::WUSR).map_err(failed)?;
     match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {

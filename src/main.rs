@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use photo_factory::cli;
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
+    let arguments: Vec<String> = std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect();
     match cli::run(&arguments) {
         cli::Ended::Well => ExitCode::SUCCESS,
         cli::Ended::CouldNotRun => ExitCode::from(1),

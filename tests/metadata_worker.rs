@@ -1,12 +1,14 @@
 //! The metadata worker may crash, hang or be missing: that costs time, never a photo's date.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use jiff::tz::TimeZone;
-use photo_factory::asset::{CapturedFrom, Kind, Metadata};
+use photo_factory::asset::{CaptureTime, CapturedFrom, Kind, Metadata};
 use photo_factory::librarian::metadata::{Reader, WorkerState};
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -71,7 +73,7 @@ fn assert_read(metadata: &Metadata) {
         .iter()
         .find(|date| date.from == CapturedFrom::ExifDateTimeOriginal);
     assert_eq!(
-        date.map(|date| date.local_text()).as_deref(),
+        date.map(CaptureTime::local_text).as_deref(),
         Some(DATE),
         "{metadata:?}"
     );

@@ -60,7 +60,11 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
     let started = Instant::now();
     let mut summary = Summary::default();
     for (source, scope) in places {
-        let line = if asked.copy { factory.copying_line(Source::open(&source)?) } else { factory.inbox_line()? };
+        let line = if asked.copy {
+            factory.copying_line(Source::open(&source)?)
+        } else {
+            factory.inbox_line()?
+        };
         pass(line, scope, asked.json, &mut summary);
     }
     Ok(tell(&summary, started.elapsed(), asked.json))
@@ -76,15 +80,32 @@ fn places(asked: &Ingest, config: &Config) -> Result<Vec<(PathBuf, Scope)>, Stri
         };
     }
     let place = |path: &PathBuf| {
-        let whole = path.canonicalize().map_err(|error| format!("{} can't be read: {error}; check the name", path.display()))?;
-        let inbox = config.inbox.canonicalize().unwrap_or_else(|_| config.inbox.clone());
+        let whole = path.canonicalize().map_err(|error| {
+            format!("{} can't be read: {error}; check the name", path.display())
+        })?;
+        let inbox = config
+            .inbox
+            .canonicalize()
+            .unwrap_or_else(|_| config.inbox.clone());
         let (folder, only) = match (whole.is_dir(), whole.parent(), whole.file_name()) {
             (false, Some(parent), Some(name)) => (parent.to_owned(), Some(name.to_owned())),
             _ => (whole.clone(), None),
         };
         match folder.strip_prefix(&inbox) {
-            Ok(relative) if !asked.copy => Ok((inbox.clone(), Scope { folder: relative.to_owned(), only })),
-            _ if asked.copy => Ok((folder, Scope { folder: PathBuf::new(), only })),
+            Ok(relative) if !asked.copy => Ok((
+                inbox.clone(),
+                Scope {
+                    folder: relative.to_owned(),
+                    only,
+                },
+            )),
+            _ if asked.copy => Ok((
+                folder,
+                Scope {
+                    folder: PathBuf::new(),
+                    only,
+                },
+            )),
             _ => Err(format!(
                 "{} lies outside the inbox {}: add --copy to copy from it, its files then stay where they are",
                 path.display(),
@@ -109,7 +130,10 @@ fn pass(line: Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
             let depth = line.progress.depth();
             bar.set_length(summary.bytes + depth.saturating_mul(summary.mean_size()));
             bar.set_position(summary.bytes);
-            bar.set_message(format!("{} filed, {} duplicates, {depth} to go", summary.filed, summary.duplicates));
+            bar.set_message(format!(
+                "{} filed, {} duplicates, {depth} to go",
+                summary.filed, summary.duplicates
+            ));
             if json {
                 println!("{}", line_of(&report));
             } else if !matches!(report.fate, Fate::Unsettled(_) | Fate::Gone) && bar.is_hidden() {
@@ -118,7 +142,11 @@ fn pass(line: Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
         }
         for path in inbox.await {
             let fate = Fate::Unsettled("it is still being written".to_owned());
-            summary.count(&Report { path, size: 0, fate });
+            summary.count(&Report {
+                path,
+                size: 0,
+                fate,
+            });
         }
         journeys.await;
     }));
@@ -130,7 +158,9 @@ fn bar() -> ProgressBar {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-    let style = ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left: {msg}");
+    let style = ProgressStyle::with_template(
+        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left: {msg}",
+    );
     bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
 
@@ -140,7 +170,8 @@ impl Summary {
             Fate::Filed(asset) => {
                 self.filed += 1;
                 if !asset.errors.is_empty() {
-                    self.damaged.push((report.path.clone(), asset.errors.join("; ")));
+                    self.damaged
+                        .push((report.path.clone(), asset.errors.join("; ")));
                 }
             }
             Fate::Duplicate(_) => self.duplicates += 1,
@@ -179,8 +210,14 @@ fn line_of(report: &Report) -> Value {
 fn sentence(report: &Report) -> String {
     let path = report.path.display();
     match &report.fate {
-        Fate::Filed(asset) => format!("{path} -> {} ({})", asset.final_path.display(), asset.captured.from.as_str()),
-        Fate::Duplicate(asset) => format!("{path} is kept already as {}", asset.final_path.display()),
+        Fate::Filed(asset) => format!(
+            "{path} -> {} ({})",
+            asset.final_path.display(),
+            asset.captured.from.as_str()
+        ),
+        Fate::Duplicate(asset) => {
+            format!("{path} is kept already as {}", asset.final_path.display())
+        }
         Fate::Left(_, reason) | Fate::Unsettled(reason) => format!("{path} stays: {reason}"),
         Fate::Gone => format!("{path} is gone"),
     }
@@ -188,7 +225,11 @@ fn sentence(report: &Report) -> String {
 
 /// Tells what it came to, names every problem, and says how the command ended.
 fn tell(summary: &Summary, took: Duration, json: bool) -> Ended {
-    let left = summary.others.iter().filter(|(_, fate)| !matches!(fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone)).count();
+    let left = summary
+        .others
+        .iter()
+        .filter(|(_, fate)| !matches!(fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone))
+        .count();
     let problems = left + summary.damaged.len();
     let seconds = took.as_secs_f64();
     if json {
@@ -224,5 +265,9 @@ fn tell(summary: &Summary, took: Duration, json: bool) -> Ended {
             );
         }
     }
-    if problems == 0 { Ended::Well } else { Ended::WithProblems }
+    if problems == 0 {
+        Ended::Well
+    } else {
+        Ended::WithProblems
+    }
 }

@@ -66,11 +66,19 @@ pub fn inspect(asked: &Inspect, config: &Config) -> Result<Ended, Box<dyn std::e
         problems |= matches!(examined.decision, "unreadable");
         tell(path, &examined, asked.json);
     }
-    Ok(if problems { Ended::WithProblems } else { Ended::Well })
+    Ok(if problems {
+        Ended::WithProblems
+    } else {
+        Ended::Well
+    })
 }
 
 /// Carries out `ingest --dry-run` over the given parts of sources.
-pub fn dry_run(places: &[(PathBuf, Scope)], config: &Config, json: bool) -> Result<Ended, Box<dyn std::error::Error>> {
+pub fn dry_run(
+    places: &[(PathBuf, Scope)],
+    config: &Config,
+    json: bool,
+) -> Result<Ended, Box<dyn std::error::Error>> {
     let mut examiner = Examiner::new(config)?;
     let mut counts: HashMap<&'static str, u64> = HashMap::new();
     for (path, scope) in places {
@@ -83,13 +91,19 @@ pub fn dry_run(places: &[(PathBuf, Scope)], config: &Config, json: bool) -> Resu
                     continue;
                 }
                 match entry.is {
-                    EntryIs::Folder if scope.only.is_none() => folders.push(folder.join(entry.name)),
+                    EntryIs::Folder if scope.only.is_none() => {
+                        folders.push(folder.join(entry.name))
+                    }
                     EntryIs::File => names.push(entry.name),
                     EntryIs::Folder | EntryIs::Other => {}
                 }
             }
             for group in shot::group(names) {
-                if scope.only.as_ref().is_some_and(|only| !group.contains(only)) {
+                if scope
+                    .only
+                    .as_ref()
+                    .is_some_and(|only| !group.contains(only))
+                {
                     continue;
                 }
                 for (name, examined) in examiner.examine_group(&source, &folder, &group) {
@@ -100,9 +114,19 @@ pub fn dry_run(places: &[(PathBuf, Scope)], config: &Config, json: bool) -> Resu
         }
     }
     if !json {
-        let mut counts: Vec<_> = counts.into_iter().map(|(decision, count)| format!("{count} {decision}")).collect();
+        let mut counts: Vec<_> = counts
+            .into_iter()
+            .map(|(decision, count)| format!("{count} {decision}"))
+            .collect();
         counts.sort();
-        println!("Nothing was changed. It would be: {}.", if counts.is_empty() { "nothing to do".to_owned() } else { counts.join(", ") });
+        println!(
+            "Nothing was changed. It would be: {}.",
+            if counts.is_empty() {
+                "nothing to do".to_owned()
+            } else {
+                counts.join(", ")
+            }
+        );
     }
     Ok(Ended::Well)
 }
@@ -110,17 +134,34 @@ pub fn dry_run(places: &[(PathBuf, Scope)], config: &Config, json: bool) -> Resu
 impl<'a> Examiner<'a> {
     fn new(config: &'a Config) -> Result<Self, Box<dyn std::error::Error>> {
         // While the appliance runs the ledger is its alone; then what is filed already is not known here.
-        let running = client::ask(&config.data, "/healthz", &mut std::io::sink()).is_ok_and(|answer| answer != Answer::NotRunning);
-        let ledger = if running { None } else { Ledger::open_existing(&config.data)? };
+        let running = client::ask(&config.data, "/healthz", &mut std::io::sink())
+            .is_ok_and(|answer| answer != Answer::NotRunning);
+        let ledger = if running {
+            None
+        } else {
+            Ledger::open_existing(&config.data)?
+        };
         let reader = Reader::new(config.worker.clone(), config.zone.clone());
-        Ok(Self { config, reader, ledger, groups: HashMap::new() })
+        Ok(Self {
+            config,
+            reader,
+            ledger,
+            groups: HashMap::new(),
+        })
     }
 
     fn examine_path(&mut self, path: &Path) -> Examined {
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let folder = path
+            .parent()
+            .filter(|folder| !folder.as_os_str().is_empty())
+            .unwrap_or(Path::new("."));
         let name = path.file_name().unwrap_or_default();
         if let Some(passed) = passed_over(name, &self.config.ignore) {
-            let decision = if passed == PassedOver::Temporary { "temporary" } else { "not_media" };
+            let decision = if passed == PassedOver::Temporary {
+                "temporary"
+            } else {
+                "not_media"
+            };
             return Examined::without_asset(decision, passed.reason().to_owned());
         }
         let source = match Source::open(folder) {
@@ -129,25 +170,47 @@ impl<'a> Examiner<'a> {
         };
         let groups = self.groups_of(folder, &source);
         let alone = vec![name.to_owned()];
-        let group = groups.iter().find(|group| group.iter().any(|member| member == name)).unwrap_or(&alone);
+        let group = groups
+            .iter()
+            .find(|group| group.iter().any(|member| member == name))
+            .unwrap_or(&alone);
         let examined = self.examine_group(&source, Path::new(""), group);
-        let gone = || Examined::without_asset("unreadable", "there is no such file; check the name".to_owned());
-        examined.into_iter().find(|(member, _)| member == name).map_or_else(gone, |(_, examined)| examined)
+        let gone = || {
+            Examined::without_asset(
+                "unreadable",
+                "there is no such file; check the name".to_owned(),
+            )
+        };
+        examined
+            .into_iter()
+            .find(|(member, _)| member == name)
+            .map_or_else(gone, |(_, examined)| examined)
     }
 
     fn groups_of(&mut self, folder: &Path, source: &Source) -> Rc<Vec<Vec<OsString>>> {
         if let Some(groups) = self.groups.get(folder) {
             return Rc::clone(groups);
         }
-        let files = source.list(Path::new("")).unwrap_or_default().into_iter().filter(|entry| entry.is == EntryIs::File);
-        let names = files.map(|entry| entry.name).filter(|name| passed_over(name, &self.config.ignore).is_none());
+        let files = source
+            .list(Path::new(""))
+            .unwrap_or_default()
+            .into_iter()
+            .filter(|entry| entry.is == EntryIs::File);
+        let names = files
+            .map(|entry| entry.name)
+            .filter(|name| passed_over(name, &self.config.ignore).is_none());
         let groups = Rc::new(shot::group(names.collect()));
         self.groups.insert(folder.to_owned(), Rc::clone(&groups));
         groups
     }
 
     /// Every file of one group with what would be done with it.
-    fn examine_group(&self, source: &Source, folder: &Path, group: &[OsString]) -> Vec<(OsString, Examined)> {
+    fn examine_group(
+        &self,
+        source: &Source,
+        folder: &Path,
+        group: &[OsString],
+    ) -> Vec<(OsString, Examined)> {
         let mut examined = Vec::new();
         let mut files: Vec<ReadFile> = Vec::new();
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_owned();
@@ -155,31 +218,55 @@ impl<'a> Examiner<'a> {
             let path = folder.join(name);
             match read_file(source, &self.reader, &path, &AtomicBool::new(false)) {
                 Ok(Looked::Read(_, file)) => files.push(file),
-                Ok(Looked::NotMedia(_, reason)) => examined.push((name.clone(), Examined::without_asset("not_media", reason))),
-                Ok(Looked::Unsettled(reason)) => examined.push((name.clone(), Examined::without_asset("unsettled", reason.to_owned()))),
+                Ok(Looked::NotMedia(_, reason)) => {
+                    examined.push((name.clone(), Examined::without_asset("not_media", reason)))
+                }
+                Ok(Looked::Unsettled(reason)) => examined.push((
+                    name.clone(),
+                    Examined::without_asset("unsettled", reason.to_owned()),
+                )),
                 Ok(Looked::Gone) => {}
-                Err(error) => examined.push((name.clone(), Examined::without_asset("unreadable", error.to_string()))),
+                Err(error) => examined.push((
+                    name.clone(),
+                    Examined::without_asset("unreadable", error.to_string()),
+                )),
             }
         }
         let decisions = match decide(&files, self.ledger.as_ref(), now(), &self.config.zone) {
             Ok(decisions) => decisions,
             Err(error) => {
-                examined.extend(files.iter().map(|file| (name_of(&file.path), Examined::without_asset("unreadable", error.to_string()))));
+                examined.extend(files.iter().map(|file| {
+                    (
+                        name_of(&file.path),
+                        Examined::without_asset("unreadable", error.to_string()),
+                    )
+                }));
                 return examined;
             }
         };
         for decision in decisions {
             match decision {
                 Decision::Stay { file, why, reason } => {
-                    let Some(file) = files.get(file) else { continue };
-                    let decision = if why == LeftBecause::WaitsForPhoto { "sidecar" } else { why.as_str() };
+                    let Some(file) = files.get(file) else {
+                        continue;
+                    };
+                    let decision = if why == LeftBecause::WaitsForPhoto {
+                        "sidecar"
+                    } else {
+                        why.as_str()
+                    };
                     let mut one = Examined::without_asset(decision, reason);
                     one.asset = Some(as_sidecar(file));
                     examined.push((name_of(&file.path), one));
                 }
-                Decision::File { shot, files: members } => {
+                Decision::File {
+                    shot,
+                    files: members,
+                } => {
                     for (draft, file) in shot.members.iter().zip(members) {
-                        let Some(file) = files.get(file) else { continue };
+                        let Some(file) = files.get(file) else {
+                            continue;
+                        };
                         examined.push((name_of(&file.path), self.would_file(&shot, draft, file)));
                     }
                 }
@@ -189,7 +276,10 @@ impl<'a> Examiner<'a> {
     }
 
     fn would_file(&self, shot: &Shot, draft: &Draft, file: &ReadFile) -> Examined {
-        let known = self.ledger.as_ref().and_then(|ledger| ledger.by_hash(&draft.file_hash).unwrap_or_default());
+        let known = self
+            .ledger
+            .as_ref()
+            .and_then(|ledger| ledger.by_hash(&draft.file_hash).unwrap_or_default());
         let is_sidecar = draft.kind == crate::asset::Kind::Sidecar;
         let decision = match (&known, is_sidecar) {
             (Some(_), _) => "duplicate",
@@ -206,7 +296,13 @@ impl<'a> Examiner<'a> {
             asset.id = known.id;
             asset.final_path = known.final_path;
         }
-        Examined { decision, reason: None, asset: Some(asset), destination, warnings: file.metadata.warnings.clone() }
+        Examined {
+            decision,
+            reason: None,
+            asset: Some(asset),
+            destination,
+            warnings: file.metadata.warnings.clone(),
+        }
     }
 
     /// The name it would get, as things stand now.
@@ -218,16 +314,30 @@ impl<'a> Examiner<'a> {
             name.push(extension);
             shot.folder.join(name)
         };
-        let all_free = |suffix: &str| !shot.members.iter().any(|member| taken(&with(suffix, &member.extension)));
+        let all_free = |suffix: &str| {
+            !shot
+                .members
+                .iter()
+                .any(|member| taken(&with(suffix, &member.extension)))
+        };
         let suffixes = std::iter::once(String::new()).chain((1..).map(|count| format!("-{count}")));
-        let suffix = suffixes.into_iter().find(|suffix| all_free(suffix)).unwrap_or_default();
+        let suffix = suffixes
+            .into_iter()
+            .find(|suffix| all_free(suffix))
+            .unwrap_or_default();
         with(&suffix, &draft.extension)
     }
 }
 
 impl Examined {
     fn without_asset(decision: &'static str, reason: String) -> Self {
-        Self { decision, reason: Some(reason), asset: None, destination: None, warnings: Vec::new() }
+        Self {
+            decision,
+            reason: Some(reason),
+            asset: None,
+            destination: None,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -261,7 +371,8 @@ fn as_asset(draft: &Draft) -> Asset {
 fn as_sidecar(file: &ReadFile) -> Asset {
     let zone = jiff::tz::TimeZone::system();
     let name = file.path.file_name().unwrap_or_default();
-    let captured = crate::librarian::date::capture_time(&file.metadata.dates, name, file.mtime, now(), &zone);
+    let captured =
+        crate::librarian::date::capture_time(&file.metadata.dates, name, file.mtime, now(), &zone);
     as_asset(&Draft {
         file_hash: file.file_hash,
         size: file.size,
@@ -298,7 +409,14 @@ fn tell(path: &Path, examined: &Examined, json: bool) {
         say("kind", asset.kind.as_str());
         say("sha-256", &asset.file_hash.to_string());
         let offset = asset.captured.offset_text().unwrap_or_default();
-        say("captured", &format!("{}{offset}, from {}", asset.captured.local_text(), asset.captured.from.as_str()));
+        say(
+            "captured",
+            &format!(
+                "{}{offset}, from {}",
+                asset.captured.local_text(),
+                asset.captured.from.as_str()
+            ),
+        );
         if let Some(at) = asset.location {
             say("place", &format!("{:.6}, {:.6}", at.latitude, at.longitude));
         }
@@ -313,7 +431,10 @@ fn tell(path: &Path, examined: &Examined, json: bool) {
     if let Some(destination) = &examined.destination {
         say("destination", &lossy(destination.as_os_str()));
     }
-    examined.warnings.iter().for_each(|warning| say("note", warning));
+    examined
+        .warnings
+        .iter()
+        .for_each(|warning| say("note", warning));
 }
 
 fn as_json(path: &Path, examined: &Examined) -> Value {
@@ -321,7 +442,15 @@ fn as_json(path: &Path, examined: &Examined) -> Value {
     line.insert("path".to_owned(), json!(lossy(path.as_os_str())));
     line.insert("decision".to_owned(), json!(examined.decision));
     line.insert("reason".to_owned(), json!(examined.reason));
-    line.insert("destination".to_owned(), json!(examined.destination.as_ref().map(|path| lossy(path.as_os_str()))));
+    line.insert(
+        "destination".to_owned(),
+        json!(
+            examined
+                .destination
+                .as_ref()
+                .map(|path| lossy(path.as_os_str()))
+        ),
+    );
     line.insert("warnings".to_owned(), json!(examined.warnings));
     let known = examined.decision == "duplicate";
     for name in Asset::FIELD_NAMES {
@@ -329,7 +458,11 @@ fn as_json(path: &Path, examined: &Examined) -> Value {
     }
     if let Some(asset) = &examined.asset {
         for (name, value) in asset.fields() {
-            let value = if !known && ONLY_FILED.contains(&name) { Value::Null } else { value };
+            let value = if !known && ONLY_FILED.contains(&name) {
+                Value::Null
+            } else {
+                value
+            };
             line.insert(name.to_owned(), value);
         }
         line.insert("is_ingested".to_owned(), json!(known));

@@ -1,6 +1,10 @@
 //! The command line: one function per command; the only room that prints.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the room that prints")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "this is the room that prints"
+)]
 
 pub mod export;
 pub mod ingest;
@@ -87,7 +91,11 @@ pub enum Ended {
 /// Runs the command that `arguments` (program name first) ask for.
 pub fn run(arguments: &[String]) -> Ended {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let (program, words) = words.split_first().map_or(("photo-factory", &[][..]), |(_, words)| ("photo-factory", words));
+    let (program, words) = words
+        .split_first()
+        .map_or(("photo-factory", &[][..]), |(_, words)| {
+            ("photo-factory", words)
+        });
     if words == ["--version"] {
         println!("photo-factory {}", env!("CARGO_PKG_VERSION"));
         return Ended::Well;
@@ -117,12 +125,18 @@ fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> 
         Command::Run(run) => run.listen,
         _ => None,
     };
-    let config = Config::read(arguments.root.as_deref(), arguments.config.as_deref(), listen)?;
+    let config = Config::read(
+        arguments.root.as_deref(),
+        arguments.config.as_deref(),
+        listen,
+    )?;
     match arguments.command {
         Command::Run(_) => {
             log_to(arguments.verbose, Some(&config));
             appliance::run(config, |address| {
-                println!("Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C");
+                println!(
+                    "Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C"
+                );
             })?;
             Ok(Ended::Well)
         }
@@ -136,7 +150,13 @@ fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> 
         }
         Command::Status(status) => {
             log_to(arguments.verbose, None);
-            status::status(&config.data, status.json, appliance::now(), config.zone, &mut io::stdout().lock())?;
+            status::status(
+                &config.data,
+                status.json,
+                appliance::now(),
+                config.zone,
+                &mut io::stdout().lock(),
+            )?;
             Ok(Ended::Well)
         }
         Command::Export(export) => {
@@ -154,8 +174,12 @@ fn log_to(verbose: bool, appliance: Option<&Config>) {
         (false, Some(_)) => LevelFilter::Info,
         (false, None) => LevelFilter::Warn,
     };
-    let form = ConfigBuilder::new().set_time_format_rfc3339().add_filter_allow_str("photo_factory").build();
-    let mut loggers: Vec<Box<dyn SharedLogger>> = vec![WriteLogger::new(level, form.clone(), io::stderr())];
+    let form = ConfigBuilder::new()
+        .set_time_format_rfc3339()
+        .add_filter_allow_str("photo_factory")
+        .build();
+    let mut loggers: Vec<Box<dyn SharedLogger>> =
+        vec![WriteLogger::new(level, form.clone(), io::stderr())];
     if let Some(config) = appliance {
         loggers.push(WriteLogger::new(level, form, LogFile::new(&config.logs)));
     }

@@ -244,7 +244,14 @@ impl Vault {
     }
 
     /// Writes the bytes we hold to `temporary`, with their mtime, read-only and synced. Returns it opened for reading.
-    fn write_copy(&self, held: &Held, folder: &OwnedFd, temporary: &OsStr, shown: &Path, halt: &AtomicBool) -> Result<File, DiskError> {
+    fn write_copy(
+        &self,
+        held: &Held,
+        folder: &OwnedFd,
+        temporary: &OsStr,
+        shown: &Path,
+        halt: &AtomicBool,
+    ) -> Result<File, DiskError> {
         discard(folder, temporary).map_err(self.failed("remove our temporary file for", shown))?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -252,7 +259,8 @@ impl Vault {
             .map_err(self.failed("write", shown))?;
         let file = File::from(file);
         if rustix::fs::ioctl_ficlone(&file, held.file()).is_err() {
-            copy_bytes(held, &file, halt).map_err(DiskError::io("write", &self.path.join(shown)))?;
+            copy_bytes(held, &file, halt)
+                .map_err(DiskError::io("write", &self.path.join(shown)))?;
         }
         let mtime = timespec(held.seen().mtime_ns);
         let times = Timestamps {
@@ -344,13 +352,19 @@ impl Vault {
                 Err(errno) => return Err(failed(errno)),
             }
             folder = open_below(&folder, Path::new(name)).map_err(failed)?;
-            self.known.lock().unwrap_or_else(PoisonError::into_inner).insert(reached.clone());
+            self.known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(reached.clone());
         }
         Ok(folder)
     }
 
     fn is_known(&self, folder: &Path) -> bool {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner).contains(folder)
+        self.known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(folder)
     }
 
     fn failed(&self, action: &'static str, relative: &Path) -> impl FnOnce(Errno) -> DiskError {

@@ -1,14 +1,14 @@
 //! When a photo was taken: the rules, without I/O.
 //!
-//! The first valid date wins, by trust: the order of [`CapturedFrom`]. A date is valid from 1900 on, when it is no container's
-//! zero, and when it is not more than a day after `now`. A board without a clock starts in the past, so `now` is only believed
-//! from 2024 on.
+//! The first valid date wins, by trust: the order of [`CapturedFrom`]. A date is valid from 1900 on and when it is no
+//! container's zero; a guess, besides, when it is not more than a day after `now`. A board without a clock starts in the
+//! past, so `now` is only believed from 2024 on.
 
 mod from_name;
 
 use std::ffi::OsStr;
 
-use jiff::tz::{Offset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 
 use super::metadata::stamp::instant_on_zone;
@@ -18,6 +18,7 @@ pub use self::from_name::from_name;
 
 /// 2024-01-01T00:00:00Z: a clock that shows less was never set.
 const CLOCK_WAS_SET: i64 = 1_704_067_200;
+
 /// The capture time that is trusted most, out of the dates of a file and its sidecars (the file's own first), its
 /// name, and its modification time.
 pub fn capture_time(
@@ -37,27 +38,20 @@ pub fn capture_time(
         .unwrap_or_else(|| instant_on_zone(mtime, CapturedFrom::Mtime, zone))
 }
 
+/// A tag is believed whatever the appliance's clock says, which may never have been set. A guess from a name that lies in
+/// the future is a counter or an id that looks like a date.
 fn is_plausible(date: &CaptureTime, now: Timestamp, zone: &TimeZone) -> bool {
     if date.local.year() < 1900 {
         return false;
     }
-    if now.as_second() < CLOCK_WAS_SET {
+    if !date.from.is_guess() || now.as_second() < CLOCK_WAS_SET {
         return true;
     }
-    let east = date
-        .offset_minutes
-        .and_then(|minutes| Offset::from_seconds(i32::from(minutes) * 60).ok());
-    let instant = match east {
-        Some(east) => east.to_timestamp(date.local),
-        None => date
-            .local
-            .to_zoned(zone.clone())
-            .map(|zoned| zoned.timestamp()),
-    };
     let latest = now
         .saturating_add(SignedDuration::from_hours(24))
         .unwrap_or(Timestamp::MAX);
-    instant.is_ok_and(|instant| instant <= latest)
+    let instant = date.local.to_zoned(zone.clone());
+    instant.is_ok_and(|zoned| zoned.timestamp() <= latest)
 }
 
 #[cfg(test)]
@@ -100,9 +94,9 @@ mod tests {
         // Two of the same trust: the file's own, named first.
         let own = dated(1999, ExifDateTimeOriginal);
         assert_eq!(pick(&[own, all[2]], "a.jpg"), own);
-        // The future and the time before photography are refused.
+        // A tag is believed even where our clock says otherwise; the time before photography is refused.
         let future = [dated(2031, ExifDateTimeOriginal), all[0]];
-        assert_eq!(pick(&future, "a.jpg"), all[0]);
+        assert_eq!(pick(&future, "a.jpg"), future[0]);
         assert_eq!(
             pick(&[dated(1850, ExifDateTimeOriginal)], "a.jpg").from,
             Mtime

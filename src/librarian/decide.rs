@@ -13,7 +13,10 @@ use jiff::{Timestamp, Unit};
 
 use super::kind::Told;
 use super::{date, sidecar};
-use crate::asset::{Asset, CaptureTime, CapturedFrom, FileHash, Kind, LeftBecause, Metadata, day_folder, shot_key, split_name};
+use crate::asset::{
+    Asset, CaptureTime, CapturedFrom, FileHash, Kind, LeftBecause, Metadata, day_folder, shot_key,
+    split_name,
+};
 use crate::ledger::{Draft, Ledger, LedgerError, Pairing, Shot};
 
 /// How far apart the two halves of one shot may have been taken: a Live Photo's video starts before its still.
@@ -82,7 +85,12 @@ struct Taken {
 }
 
 /// Decides about the files of one group (one stem, one folder). The ledger tells what was filed before.
-pub fn decide(files: &[ReadFile], ledger: Option<&Ledger>, now: Timestamp, zone: &TimeZone) -> Result<Vec<Decision>, LedgerError> {
+pub fn decide(
+    files: &[ReadFile],
+    ledger: Option<&Ledger>,
+    now: Timestamp,
+    zone: &TimeZone,
+) -> Result<Vec<Decision>, LedgerError> {
     let mut decisions = Vec::new();
     let mut media = Vec::new();
     let mut sidecars = Vec::new();
@@ -108,9 +116,13 @@ pub fn decide(files: &[ReadFile], ledger: Option<&Ledger>, now: Timestamp, zone:
     taken.sort_by_key(|photo| (rank(photo.kind), photo.file));
     while !taken.is_empty() {
         let leader = taken.remove(0);
-        let (partners, rest) = taken.into_iter().partition(|other| are_pair(files, &leader, other));
+        let (partners, rest) = taken
+            .into_iter()
+            .partition(|other| are_pair(files, &leader, other));
         taken = rest;
-        let members = std::iter::once(leader).chain::<Vec<Taken>>(partners).collect();
+        let members = std::iter::once(leader)
+            .chain::<Vec<Taken>>(partners)
+            .collect();
         decisions.push(shot(files, members, &mut sidecars, ledger)?);
     }
     for index in sidecars {
@@ -128,7 +140,13 @@ fn rank(kind: Kind) -> u8 {
     }
 }
 
-fn capture_time(files: &[ReadFile], index: usize, sidecars: &[usize], now: Timestamp, zone: &TimeZone) -> CaptureTime {
+fn capture_time(
+    files: &[ReadFile],
+    index: usize,
+    sidecars: &[usize],
+    now: Timestamp,
+    zone: &TimeZone,
+) -> CaptureTime {
     let Some(file) = files.get(index) else {
         return date::capture_time(&[], OsStr::new(""), now, now, zone);
     };
@@ -139,8 +157,15 @@ fn capture_time(files: &[ReadFile], index: usize, sidecars: &[usize], now: Times
     date::capture_time(&dates, name_of(&file.path), file.mtime, now, zone)
 }
 
-fn of_photo<'a>(files: &'a [ReadFile], sidecars: &'a [usize], photo: &'a ReadFile) -> impl Iterator<Item = &'a ReadFile> {
-    sidecars.iter().filter_map(|&index| files.get(index)).filter(|file| is_sidecar_of(file, name_of(&photo.path)))
+fn of_photo<'a>(
+    files: &'a [ReadFile],
+    sidecars: &'a [usize],
+    photo: &'a ReadFile,
+) -> impl Iterator<Item = &'a ReadFile> {
+    sidecars
+        .iter()
+        .filter_map(|&index| files.get(index))
+        .filter(|file| is_sidecar_of(file, name_of(&photo.path)))
 }
 
 fn is_sidecar_of(file: &ReadFile, photo: &OsStr) -> bool {
@@ -148,9 +173,16 @@ fn is_sidecar_of(file: &ReadFile, photo: &OsStr) -> bool {
 }
 
 fn are_pair(files: &[ReadFile], leader: &Taken, other: &Taken) -> bool {
-    let content_id = |taken: &Taken| files.get(taken.file).and_then(|file| file.metadata.content_id.as_deref());
+    let content_id = |taken: &Taken| {
+        files
+            .get(taken.file)
+            .and_then(|file| file.metadata.content_id.as_deref())
+    };
     may_pair(leader.kind, other.kind)
-        && belong_together((content_id(leader), &leader.captured), (content_id(other), &other.captured))
+        && belong_together(
+            (content_id(leader), &leader.captured),
+            (content_id(other), &other.captured),
+        )
 }
 
 /// Two stills of one format, or two videos, are never halves of one shot.
@@ -169,15 +201,24 @@ fn belong_together(one: (Option<&str>, &CaptureTime), other: (Option<&str>, &Cap
 /// Compares instants where one of the two is known as an instant, wall clocks where neither is.
 fn seconds_apart(one: &CaptureTime, other: &CaptureTime) -> i64 {
     let walls = |one: DateTime, other: DateTime| {
-        one.since((Unit::Second, other)).map_or(i64::MAX, |span| span.get_seconds())
+        one.since((Unit::Second, other))
+            .map_or(i64::MAX, |span| span.get_seconds())
     };
-    let from_clock = |captured: &CaptureTime| matches!(captured.from, CapturedFrom::VideoCreationTime | CapturedFrom::Mtime);
+    let from_clock = |captured: &CaptureTime| {
+        matches!(
+            captured.from,
+            CapturedFrom::VideoCreationTime | CapturedFrom::Mtime
+        )
+    };
     // A video's UTC was put on the appliance's zone; where the still says its own offset, compare on that.
     match (one.offset_minutes, other.offset_minutes) {
         (Some(_), Some(_)) if from_clock(one) || from_clock(other) => {
             let instant = |captured: &CaptureTime| {
                 let minutes = i64::from(captured.offset_minutes.unwrap_or_default());
-                captured.local.to_zoned(TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_second() - minutes * 60)
+                captured
+                    .local
+                    .to_zoned(TimeZone::UTC)
+                    .map_or(0, |zoned| zoned.timestamp().as_second() - minutes * 60)
             };
             instant(one) - instant(other)
         }
@@ -195,38 +236,69 @@ fn shot(
     let leader_captured = members.first().map(|leader| leader.captured);
     let leader_file = members.first().and_then(|leader| files.get(leader.file));
     let (Some(captured), Some(file)) = (leader_captured, leader_file) else {
-        return Ok(Decision::File { shot: Shot { folder: PathBuf::new(), stem: OsString::new(), members: Vec::new() }, files: Vec::new() });
+        return Ok(Decision::File {
+            shot: Shot {
+                folder: PathBuf::new(),
+                stem: OsString::new(),
+                members: Vec::new(),
+            },
+            files: Vec::new(),
+        });
     };
     let kind = members.first().map_or(Kind::Jpeg, |leader| leader.kind);
     let (stem, _) = split_name(name_of(&file.path));
-    let mut home = Home { folder: day_folder(captured.day()), stem: short(stem), pairing: Pairing::Alone };
+    let mut home = Home {
+        folder: day_folder(captured.day()),
+        stem: short(stem),
+        pairing: Pairing::Alone,
+    };
     if let Some(ledger) = ledger {
         home = known_home(ledger, file, kind, &captured)?.unwrap_or(home);
     }
     let mut drafts = Vec::new();
     let mut indexes = Vec::new();
     for (position, member) in members.iter().enumerate() {
-        let Some(file) = files.get(member.file) else { continue };
-        let pairing = if position == 0 { home.pairing } else { Pairing::Leader };
+        let Some(file) = files.get(member.file) else {
+            continue;
+        };
+        let pairing = if position == 0 {
+            home.pairing
+        } else {
+            Pairing::Leader
+        };
         let mut draft = draft(file, member.kind, member.captured, stem, pairing);
         // A half without a date of its own has its leader's.
         if position > 0 && draft.captured.from.is_guess() {
             draft.captured = captured;
         }
-        draft.location = draft.location.or_else(|| of_photo(files, sidecars, file).find_map(|sidecar| sidecar.metadata.location));
+        draft.location = draft.location.or_else(|| {
+            of_photo(files, sidecars, file).find_map(|sidecar| sidecar.metadata.location)
+        });
         drafts.push(draft);
         indexes.push(member.file);
     }
     sidecars.retain(|&index| {
-        let Some(file) = files.get(index) else { return false };
-        let belongs = members.iter().filter_map(|member| files.get(member.file)).any(|photo| is_sidecar_of(file, name_of(&photo.path)));
+        let Some(file) = files.get(index) else {
+            return false;
+        };
+        let belongs = members
+            .iter()
+            .filter_map(|member| files.get(member.file))
+            .any(|photo| is_sidecar_of(file, name_of(&photo.path)));
         if belongs {
             drafts.push(draft(file, Kind::Sidecar, captured, stem, Pairing::Leader));
             indexes.push(index);
         }
         !belongs
     });
-    Ok(Decision::File { shot: Shot { folder: home.folder, stem: home.stem, members: drafts }, files: indexes })
+    Ok(Decision::File {
+        shot: Shot {
+            folder: home.folder,
+            stem: home.stem,
+            members: drafts,
+        },
+        files: indexes,
+    })
 }
 
 /// Where a shot goes, and with which filed photo.
@@ -264,7 +336,11 @@ fn known_home(
             Home::beside(&partner, pairing)
         } else {
             // The half that leads came late: it keeps its own day, and what is filed is never moved.
-            Home { folder: day_folder(captured.day()), stem: short(split_name(name_of(&file.path)).0), pairing }
+            Home {
+                folder: day_folder(captured.day()),
+                stem: short(split_name(name_of(&file.path)).0),
+                pairing,
+            }
         }
     }))
 }
@@ -273,7 +349,11 @@ impl Home {
     fn beside(filed: &Asset, pairing: Pairing) -> Self {
         let (stem, _) = split_name(name_of(&filed.final_path));
         Self {
-            folder: filed.final_path.parent().unwrap_or(Path::new("")).to_owned(),
+            folder: filed
+                .final_path
+                .parent()
+                .unwrap_or(Path::new(""))
+                .to_owned(),
             stem: stem.to_owned(),
             pairing,
         }
@@ -281,8 +361,16 @@ impl Home {
 }
 
 /// A sidecar that came without its photo: it finds the photo in the ledger, or waits for it.
-fn late_sidecar(files: &[ReadFile], index: usize, ledger: Option<&Ledger>) -> Result<Decision, LedgerError> {
-    let stay = |reason: &str| Decision::Stay { file: index, why: LeftBecause::WaitsForPhoto, reason: reason.to_owned() };
+fn late_sidecar(
+    files: &[ReadFile],
+    index: usize,
+    ledger: Option<&Ledger>,
+) -> Result<Decision, LedgerError> {
+    let stay = |reason: &str| Decision::Stay {
+        file: index,
+        why: LeftBecause::WaitsForPhoto,
+        reason: reason.to_owned(),
+    };
     let Some((file, kind)) = files.get(index).and_then(|file| match file.told {
         Told::Sidecar(kind) => Some((file, kind)),
         _ => None,
@@ -291,27 +379,50 @@ fn late_sidecar(files: &[ReadFile], index: usize, ledger: Option<&Ledger>) -> Re
     };
     let name = name_of(&file.path);
     let folder = file.path.parent().unwrap_or(Path::new(""));
-    for stem in ledger.into_iter().flat_map(|_| sidecar::candidate_photos(name, kind)) {
+    for stem in ledger
+        .into_iter()
+        .flat_map(|_| sidecar::candidate_photos(name, kind))
+    {
         // The key is of folder and stem; the extension, cut off again, only keeps a dot in the stem whole.
         let mut photo = stem;
         photo.push(".jpg");
-        let filed = ledger.map_or(Ok(Vec::new()), |ledger| ledger.by_shot(&shot_key(&folder.join(&photo))))?;
+        let filed = ledger.map_or(Ok(Vec::new()), |ledger| {
+            ledger.by_shot(&shot_key(&folder.join(&photo)))
+        })?;
         let photo = filed
             .into_iter()
-            .filter(|asset| asset.kind != Kind::Sidecar && sidecar::belongs_to(name, kind, asset.original_name()))
+            .filter(|asset| {
+                asset.kind != Kind::Sidecar
+                    && sidecar::belongs_to(name, kind, asset.original_name())
+            })
             .min_by_key(|asset| (rank(asset.kind), asset.id));
         if let Some(photo) = photo {
             let home = Home::beside(&photo, Pairing::With(photo.id));
             let (stem, _) = split_name(photo.original_name());
             let draft = draft(file, Kind::Sidecar, photo.captured, stem, home.pairing);
-            let shot = Shot { folder: home.folder, stem: home.stem, members: vec![draft] };
-            return Ok(Decision::File { shot, files: vec![index] });
+            let shot = Shot {
+                folder: home.folder,
+                stem: home.stem,
+                members: vec![draft],
+            };
+            return Ok(Decision::File {
+                shot,
+                files: vec![index],
+            });
         }
     }
-    Ok(stay("its photo has not come yet; it is filed with the photo as soon as that arrives in the same folder"))
+    Ok(stay(
+        "its photo has not come yet; it is filed with the photo as soon as that arrives in the same folder",
+    ))
 }
 
-fn draft(file: &ReadFile, kind: Kind, captured: CaptureTime, stem: &OsStr, pairing: Pairing) -> Draft {
+fn draft(
+    file: &ReadFile,
+    kind: Kind,
+    captured: CaptureTime,
+    stem: &OsStr,
+    pairing: Pairing,
+) -> Draft {
     Draft {
         file_hash: file.file_hash,
         size: file.size,
@@ -335,7 +446,9 @@ fn draft(file: &ReadFile, kind: Kind, captured: CaptureTime, stem: &OsStr, pairi
 fn extension_after(name: &OsStr, stem: &OsStr) -> OsString {
     let (name, stem) = (name.as_bytes(), stem.as_bytes());
     let rest = name.get(stem.len()..).unwrap_or_default();
-    let starts = name.get(..stem.len()).is_some_and(|start| start.eq_ignore_ascii_case(stem));
+    let starts = name
+        .get(..stem.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(stem));
     if starts && (rest.is_empty() || rest.starts_with(b".")) {
         return OsStr::from_bytes(rest).to_owned();
     }
@@ -351,7 +464,10 @@ fn short(stem: &OsStr) -> OsString {
         return stem.to_owned();
     }
     let is_edge = |&at: &usize| bytes.get(at).is_some_and(|byte| byte & 0xC0 != 0x80);
-    let cut = (STEM_BYTES - 3..=STEM_BYTES).rev().find(is_edge).unwrap_or(STEM_BYTES);
+    let cut = (STEM_BYTES - 3..=STEM_BYTES)
+        .rev()
+        .find(is_edge)
+        .unwrap_or(STEM_BYTES);
     OsStr::from_bytes(bytes.get(..cut).unwrap_or(bytes)).to_owned()
 }
 

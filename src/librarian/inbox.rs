@@ -27,7 +27,11 @@ const POLL: Duration = Duration::from_secs(10);
 const GATHER: Duration = Duration::from_millis(200);
 
 /// A new folder may have been filled before its watch stood: it is looked at again after these times.
-const NEW_FOLDER_LOOKS: [Duration; 3] = [Duration::ZERO, Duration::from_secs(1), Duration::from_secs(5)];
+const NEW_FOLDER_LOOKS: [Duration; 3] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(5),
+];
 
 /// How long one file that never comes to rest may hold up the others of its shot, and one pass.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -61,7 +65,12 @@ struct Looks {
 impl Default for Wanted {
     fn default() -> Self {
         let (wake, woken) = smol::channel::bounded(1);
-        Self { looks: Mutex::default(), everything: AtomicBool::new(false), wake, woken }
+        Self {
+            looks: Mutex::default(),
+            everything: AtomicBool::new(false),
+            wake,
+            woken,
+        }
     }
 }
 
@@ -79,7 +88,11 @@ impl Wanted {
     fn look_at_new(&self, folder: &Path, now: Instant) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
         looks.trees.retain(|(known, _)| known != folder);
-        looks.trees.extend(NEW_FOLDER_LOOKS.iter().map(|&wait| (folder.to_owned(), now + wait)));
+        looks.trees.extend(
+            NEW_FOLDER_LOOKS
+                .iter()
+                .map(|&wait| (folder.to_owned(), now + wait)),
+        );
         drop(looks);
         self.wake();
     }
@@ -98,9 +111,22 @@ impl Wanted {
     /// Takes out the folders and the trees that are due, and says when the next is.
     fn due(&self, now: Instant) -> (Vec<PathBuf>, Vec<PathBuf>, Option<Instant>) {
         let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let folders = looks.folders.extract_if(|_, at| *at <= now).map(|(folder, _)| folder).collect();
-        let trees = looks.trees.extract_if(.., |(_, at)| *at <= now).map(|(folder, _)| folder).collect();
-        let next = looks.folders.values().chain(looks.trees.iter().map(|(_, at)| at)).min().copied();
+        let folders = looks
+            .folders
+            .extract_if(|_, at| *at <= now)
+            .map(|(folder, _)| folder)
+            .collect();
+        let trees = looks
+            .trees
+            .extract_if(.., |(_, at)| *at <= now)
+            .map(|(folder, _)| folder)
+            .collect();
+        let next = looks
+            .folders
+            .values()
+            .chain(looks.trees.iter().map(|(_, at)| at))
+            .min()
+            .copied();
         (folders, trees, next)
     }
 }
@@ -136,13 +162,23 @@ impl Inbox {
     /// A watch over the line's source.
     pub fn new(line: Arc<Line>) -> Self {
         let wanted = Arc::clone(&line.wanted);
-        Self { line, wanted, restless: HashMap::new(), restored: false, only: None }
+        Self {
+            line,
+            wanted,
+            restless: HashMap::new(),
+            restored: false,
+            only: None,
+        }
     }
 
     /// Sends every shot that comes to rest, for ever; the owner drops the future to stop it.
     pub async fn watch(mut self, ready: Sender<Ready>) {
         let watcher = self.start_watcher();
-        let rescan = if watcher.is_some() { self.line.config.rescan } else { self.line.config.rescan.min(POLL) };
+        let rescan = if watcher.is_some() {
+            self.line.config.rescan
+        } else {
+            self.line.config.rescan.min(POLL)
+        };
         let mut next_rescan = Instant::now();
         loop {
             let now = Instant::now();
@@ -193,7 +229,12 @@ impl Inbox {
                 Timer::after(Duration::from_millis(20).max(self.line.config.settle / 4)).await;
             }
         }
-        let below = |(folder, files): (&PathBuf, &HashMap<OsString, Seen>)| files.keys().map(|name| folder.join(name)).collect::<Vec<_>>();
+        let below = |(folder, files): (&PathBuf, &HashMap<OsString, Seen>)| {
+            files
+                .keys()
+                .map(|name| folder.join(name))
+                .collect::<Vec<_>>()
+        };
         self.restless.iter().flat_map(below).collect()
     }
 
@@ -214,9 +255,15 @@ impl Inbox {
 
     /// Looks at one folder: sends what has come to rest, and asks for another look at the rest. `fully`: what was left
     /// behind for a reason that may have passed is tried again.
-    async fn look(&mut self, folder: &Path, fully: bool, ready: &Sender<Ready>) -> (usize, Vec<PathBuf>) {
+    async fn look(
+        &mut self,
+        folder: &Path,
+        fully: bool,
+        ready: &Sender<Ready>,
+    ) -> (usize, Vec<PathBuf>) {
         let listing = {
-            let (line, folder, restore) = (Arc::clone(&self.line), folder.to_owned(), !self.restored);
+            let (line, folder, restore) =
+                (Arc::clone(&self.line), folder.to_owned(), !self.restored);
             unblock(move || list(&line, &folder, restore)).await
         };
         let Listing { files, folders } = match listing {
@@ -231,46 +278,70 @@ impl Inbox {
         };
         let seen_before = self.restless.remove(folder).unwrap_or_default();
         let mut restless = HashMap::new();
-        let mut states: HashMap<OsString, (Snapshot, Option<LeftBecause>)> =
-            files.into_iter().map(|(name, state, left)| (name, (state, left))).collect();
+        let mut states: HashMap<OsString, (Snapshot, Option<LeftBecause>)> = files
+            .into_iter()
+            .map(|(name, state, left)| (name, (state, left)))
+            .collect();
         let shots = shot::group(states.keys().cloned().collect());
         let mut unsent = states.len() as u64;
         let mut sent = 0;
         for mut names in shots {
             unsent -= names.len() as u64;
-            names.retain(|name| states.get(name).is_some_and(|(_, left)| !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))));
-            let is_left = |name: &OsString| states.get(name).is_some_and(|(_, left)| left.is_some());
+            names.retain(|name| {
+                states.get(name).is_some_and(|(_, left)| {
+                    !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))
+                })
+            });
+            let is_left =
+                |name: &OsString| states.get(name).is_some_and(|(_, left)| left.is_some());
             if self.only.as_ref().is_some_and(|only| !names.contains(only)) {
                 continue;
             }
             if names.is_empty() || (!fully && names.iter().all(is_left)) {
                 continue;
             }
-            if names.iter().any(|name| self.line.is_under_way(&folder.join(name))) {
+            if names
+                .iter()
+                .any(|name| self.line.is_under_way(&folder.join(name)))
+            {
                 continue;
             }
             let (now, wall) = (Instant::now(), (self.line.now)());
             let settle = self.line.config.settle;
             let mut still_moving = Vec::new();
             for name in &names {
-                let Some((state, _)) = states.get(name) else { continue };
+                let Some((state, _)) = states.get(name) else {
+                    continue;
+                };
                 let seen = Seen::look(seen_before.get(name), *state, now);
                 if now < seen.rests_at(settle) && !is_at_rest(state, wall, settle) {
                     still_moving.push((name.clone(), seen));
                 }
             }
             if !still_moving.is_empty() {
-                let waited = |name: &OsString| seen_before.get(name).is_some_and(|seen| now.duration_since(seen.since) > PATIENCE);
+                let waited = |name: &OsString| {
+                    seen_before
+                        .get(name)
+                        .is_some_and(|seen| now.duration_since(seen.since) > PATIENCE)
+                };
                 let tired = names.iter().any(waited);
-                let next = still_moving.iter().map(|(_, seen)| seen.rests_at(settle)).min().unwrap_or(now);
+                let next = still_moving
+                    .iter()
+                    .map(|(_, seen)| seen.rests_at(settle))
+                    .min()
+                    .unwrap_or(now);
                 self.wanted.look_at(folder, next);
-                let moving: Vec<OsString> = still_moving.iter().map(|(name, _)| name.clone()).collect();
+                let moving: Vec<OsString> =
+                    still_moving.iter().map(|(name, _)| name.clone()).collect();
                 restless.extend(still_moving);
                 if !tired {
                     // Those at rest wait for the others of their shot, and keep the time they have rested.
                     for name in names.iter().filter(|name| !moving.contains(name)) {
                         if let Some((state, _)) = states.get(name) {
-                            restless.insert(name.clone(), Seen::look(seen_before.get(name), *state, now));
+                            restless.insert(
+                                name.clone(),
+                                Seen::look(seen_before.get(name), *state, now),
+                            );
                         }
                     }
                     continue;
@@ -280,8 +351,14 @@ impl Inbox {
                     continue;
                 }
             }
-            self.line.progress.backlog.store(unsent + restless.len() as u64, Ordering::Relaxed);
-            let shot = Ready { folder: folder.to_owned(), names };
+            self.line
+                .progress
+                .backlog
+                .store(unsent + restless.len() as u64, Ordering::Relaxed);
+            let shot = Ready {
+                folder: folder.to_owned(),
+                names,
+            };
             self.line.mark(&shot);
             sent += 1;
             if ready.send(shot).await.is_err() {
@@ -290,7 +367,10 @@ impl Inbox {
         }
         states.clear();
         let backlog = restless.len() + self.restless.values().map(HashMap::len).sum::<usize>();
-        self.line.progress.backlog.store(backlog as u64, Ordering::Relaxed);
+        self.line
+            .progress
+            .backlog
+            .store(backlog as u64, Ordering::Relaxed);
         if !restless.is_empty() {
             self.restless.insert(folder.to_owned(), restless);
         }
@@ -304,18 +384,27 @@ impl Inbox {
             let left = line.ledger.all_left(usize::MAX).unwrap_or_default();
             let is_gone = |path: &Path| {
                 let folder = path.parent().unwrap_or(Path::new(""));
-                match line.source.look(folder, &[path.file_name().unwrap_or_default()]) {
+                match line
+                    .source
+                    .look(folder, &[path.file_name().unwrap_or_default()])
+                {
                     Ok(states) => states.first().is_none_or(Option::is_none),
                     Err(error) => error.source.kind() == std::io::ErrorKind::NotFound,
                 }
             };
-            left.into_iter().map(|left| left.inbox_path).filter(|path| is_gone(path)).collect::<Vec<_>>()
+            left.into_iter()
+                .map(|left| left.inbox_path)
+                .filter(|path| is_gone(path))
+                .collect::<Vec<_>>()
         })
         .await;
         if gone.is_empty() {
             return;
         }
-        let changes = gone.into_iter().map(crate::ledger::Change::Forget).collect();
+        let changes = gone
+            .into_iter()
+            .map(crate::ledger::Change::Forget)
+            .collect();
         if let Err(error) = self.line.desk.ask_all(changes).await {
             log::warn!("{error}");
         }
@@ -332,9 +421,17 @@ impl Inbox {
             log::info!("{} is polled every {} s", inbox.display(), POLL.as_secs());
             return None;
         }
-        let hint = Hint { inbox: inbox.to_owned(), wanted: Arc::clone(&self.wanted), ignore: self.line.config.ignore.clone() };
-        let started = notify::recommended_watcher(move |event| hint.take(event))
-            .and_then(|mut watcher| watcher.watch(inbox, RecursiveMode::Recursive).map(|()| watcher));
+        let hint = Hint {
+            inbox: inbox.to_owned(),
+            wanted: Arc::clone(&self.wanted),
+            ignore: self.line.config.ignore.clone(),
+        };
+        let started =
+            notify::recommended_watcher(move |event| hint.take(event)).and_then(|mut watcher| {
+                watcher
+                    .watch(inbox, RecursiveMode::Recursive)
+                    .map(|()| watcher)
+            });
         match started {
             Ok(watcher) => Some(watcher),
             Err(error) => {
@@ -352,16 +449,30 @@ impl Inbox {
 /// Lists a folder: its files with state and with what the ledger says of them, and its folders. Blocks.
 fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError> {
     let mut entries = line.source.list(folder)?;
-    let aside = |name: &OsStr| name.as_encoded_bytes().starts_with(TEMPORARY_PREFIX.as_bytes());
+    let aside = |name: &OsStr| {
+        name.as_encoded_bytes()
+            .starts_with(TEMPORARY_PREFIX.as_bytes())
+    };
     if restore && line.is_inbox && entries.iter().any(|entry| aside(&entry.name)) {
-        for entry in entries.iter().filter(|entry| entry.is == EntryIs::File && aside(&entry.name)) {
+        for entry in entries
+            .iter()
+            .filter(|entry| entry.is == EntryIs::File && aside(&entry.name))
+        {
             line.source.restore_aside(&folder.join(&entry.name))?;
         }
         entries = line.source.list(folder)?;
     }
     entries.retain(|entry| passed_over(&entry.name, &line.config.ignore).is_none());
-    let folders = entries.iter().filter(|entry| entry.is == EntryIs::Folder).map(|entry| folder.join(&entry.name)).collect();
-    let names: Vec<&OsStr> = entries.iter().filter(|entry| entry.is == EntryIs::File).map(|entry| entry.name.as_os_str()).collect();
+    let folders = entries
+        .iter()
+        .filter(|entry| entry.is == EntryIs::Folder)
+        .map(|entry| folder.join(&entry.name))
+        .collect();
+    let names: Vec<&OsStr> = entries
+        .iter()
+        .filter(|entry| entry.is == EntryIs::File)
+        .map(|entry| entry.name.as_os_str())
+        .collect();
     let states = line.source.look(folder, &names)?;
     let mut files = Vec::new();
     for (name, state) in names.into_iter().zip(states) {
@@ -370,8 +481,14 @@ fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError>
         if line.is_inbox && line.is_under_way(&path) {
             continue;
         }
-        let left = if line.is_inbox { line.ledger.left(&path).unwrap_or_default() } else { None };
-        let left = left.filter(|left| left.size == state.size && left.mtime_ns == state.mtime_ns).map(|left| left.why);
+        let left = if line.is_inbox {
+            line.ledger.left(&path).unwrap_or_default()
+        } else {
+            None
+        };
+        let left = left
+            .filter(|left| left.size == state.size && left.mtime_ns == state.mtime_ns)
+            .map(|left| left.why);
         files.push((name.to_owned(), state, left));
     }
     Ok(Listing { files, folders })
@@ -390,7 +507,10 @@ impl Hint {
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                log::warn!("watching {}: {error}; everything is looked through instead", self.inbox.display());
+                log::warn!(
+                    "watching {}: {error}; everything is looked through instead",
+                    self.inbox.display()
+                );
                 return self.wanted.look_at_everything();
             }
         };
@@ -398,7 +518,8 @@ impl Hint {
             return self.wanted.look_at_everything();
         }
         let may_be_folder = match event.kind {
-            EventKind::Create(CreateKind::File) | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
+            EventKind::Create(CreateKind::File)
+            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
             // Our own reading, and names that went away, need no look.
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => return,
             EventKind::Access(kind) if !is_closed_after_writing(kind) => return,
@@ -406,15 +527,24 @@ impl Hint {
             _ => true,
         };
         for path in &event.paths {
-            let Ok(relative) = path.strip_prefix(&self.inbox) else { continue };
-            let Some(name) = relative.file_name() else { continue };
+            let Ok(relative) = path.strip_prefix(&self.inbox) else {
+                continue;
+            };
+            let Some(name) = relative.file_name() else {
+                continue;
+            };
             if passed_over(name, &self.ignore).is_some() {
                 continue;
             }
-            if may_be_folder && path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+            if may_be_folder
+                && path
+                    .symlink_metadata()
+                    .is_ok_and(|metadata| metadata.is_dir())
+            {
                 self.wanted.look_at_new(relative, now);
             } else {
-                self.wanted.look_at(relative.parent().unwrap_or(Path::new("")), now + GATHER);
+                self.wanted
+                    .look_at(relative.parent().unwrap_or(Path::new("")), now + GATHER);
             }
         }
     }

@@ -31,7 +31,11 @@ pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report
     for path in paths {
         match read_one(line, path).await {
             Ok(one) => read.push(Some(one)),
-            Err((size, fate)) => reports.push(Report { path: path.clone(), size, fate }),
+            Err((size, fate)) => reports.push(Report {
+                path: path.clone(),
+                size,
+                fate,
+            }),
         }
     }
     // decide: what belongs together, when it was taken, where it goes; or why it stays.
@@ -52,7 +56,10 @@ pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report
                 }
             }
             Decision::File { shot, files } => {
-                let members = files.into_iter().filter_map(|file| read.get_mut(file)?.take()).collect();
+                let members = files
+                    .into_iter()
+                    .filter_map(|file| read.get_mut(file)?.take())
+                    .collect();
                 reports.extend(place_shot(line, shot, members).await);
             }
         }
@@ -65,12 +72,19 @@ async fn place_shot(line: &Arc<Line>, shot: Shot, members: Vec<Read>) -> Vec<Rep
     let verdicts = match line.desk.ask(Change::Intend(shot)).await {
         Ok(Outcome::Intended(verdicts)) => verdicts,
         Ok(Outcome::Done) => Vec::new(),
-        Err(error) => return members.iter().map(|one| one.report(put_off(&*error))).collect(),
+        Err(error) => {
+            return members
+                .iter()
+                .map(|one| one.report(put_off(&*error)))
+                .collect();
+        }
     };
     let mut reports = Vec::new();
     for (mut one, verdict) in members.into_iter().zip(verdicts) {
         let fate = match verdict {
-            Verdict::InFlight => Fate::Unsettled("the same photo is being filed at this moment".to_owned()),
+            Verdict::InFlight => {
+                Fate::Unsettled("the same photo is being filed at this moment".to_owned())
+            }
             Verdict::New(asset) => file_new(line, &mut one, asset).await,
             Verdict::Known(asset) => absorb_duplicate(line, &mut one, asset).await,
         };
@@ -84,12 +98,18 @@ async fn file_new(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
         Ok(kept) => kept,
         Err(error) => {
             if let Err(ledger) = line.desk.ask(Change::Withdraw(asset.id)).await {
-                log::warn!("{}: {ledger}; it is put right at the next start", one.file.path.display());
+                log::warn!(
+                    "{}: {ledger}; it is put right at the next start",
+                    one.file.path.display()
+                );
             }
             return refuse(line, &one.file, &error).await;
         }
     };
-    let finish = vec![Change::Finish(asset.id), Change::Forget(one.file.path.clone())];
+    let finish = vec![
+        Change::Finish(asset.id),
+        Change::Forget(one.file.path.clone()),
+    ];
     if let Err(error) = line.desk.ask_all(finish).await {
         // Unknown whether it was written: the inbox name stays, and the next start finds the intent.
         return put_off(&*error);
@@ -102,12 +122,17 @@ async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fat
     let compared = {
         let asset = asset.clone();
         let _turn = line.placers.acquire().await;
-        one.with_held(line, move |line, held| line.vault.compare(held, &asset)).await
+        one.with_held(line, move |line, held| line.vault.compare(held, &asset))
+            .await
     };
     let kept = match compared {
         Ok(Some(kept)) => kept,
         Ok(None) if line.vault.is_free(&asset.final_path) => {
-            log::warn!("{} was missing and is put back from {}", asset.final_path.display(), one.file.path.display());
+            log::warn!(
+                "{} was missing and is put back from {}",
+                asset.final_path.display(),
+                one.file.path.display()
+            );
             match place(line, one, &asset).await {
                 Ok(kept) => kept,
                 Err(error) => return refuse(line, &one.file, &error).await,
@@ -127,10 +152,17 @@ async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fat
 }
 
 async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, DiskError> {
-    let placing = if line.clear == Clear::Always { Placing::LinkOrCopy } else { Placing::Copy };
+    let placing = if line.clear == Clear::Always {
+        Placing::LinkOrCopy
+    } else {
+        Placing::Copy
+    };
     let asset = asset.clone();
     let _turn = line.placers.acquire().await;
-    one.with_held(line, move |line, held| line.vault.place(held, &asset, placing)).await
+    one.with_held(line, move |line, held| {
+        line.vault.place(held, &asset, placing)
+    })
+    .await
 }
 
 /// Clears the inbox name against the proof that its bytes are kept, if the owner wants names cleared.
@@ -159,7 +191,11 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
 
 impl Read {
     fn report(&self, fate: Fate) -> Report {
-        Report { path: self.file.path.clone(), size: self.file.size, fate }
+        Report {
+            path: self.file.path.clone(),
+            size: self.file.size,
+            fate,
+        }
     }
 
     /// Does blocking work on the held file, on a thread of the blocking pool.
@@ -169,7 +205,9 @@ impl Read {
         work: impl FnOnce(&Line, &mut Held) -> Result<T, DiskError> + Send + 'static,
     ) -> Result<T, DiskError> {
         let lost = DiskError::lost(&self.file.path);
-        let Some(mut held) = self.held.take() else { return Err(lost) };
+        let Some(mut held) = self.held.take() else {
+            return Err(lost);
+        };
         let line = Arc::clone(line);
         let (held, done) = unblock(move || {
             let done = work(&line, &mut held);
@@ -188,15 +226,22 @@ async fn read_one(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
         unblock(move || read_file(&line.source, &line.reader, &path, &line.halt)).await
     };
     match read {
-        Ok(Looked::Read(held, file)) => Ok(Read { held: Some(held), file }),
-        Ok(Looked::NotMedia(file, reason)) => {
-            Err((file.size, leave(line, &file, LeftBecause::NotMedia, reason).await))
-        }
+        Ok(Looked::Read(held, file)) => Ok(Read {
+            held: Some(held),
+            file,
+        }),
+        Ok(Looked::NotMedia(file, reason)) => Err((
+            file.size,
+            leave(line, &file, LeftBecause::NotMedia, reason).await,
+        )),
         Ok(Looked::Unsettled(reason)) => Err((0, Fate::Unsettled(reason.to_owned()))),
         Ok(Looked::Gone) => Err((0, Fate::Gone)),
         Err(error) => {
             let file = ReadFile::unread(path);
-            Err((0, leave(line, &file, LeftBecause::Unreadable, error.to_string()).await))
+            Err((
+                0,
+                leave(line, &file, LeftBecause::Unreadable, error.to_string()).await,
+            ))
         }
     }
 }
@@ -214,10 +259,17 @@ pub enum Looked {
 }
 
 /// Holds a file and reads it: what it is, its SHA-256 in one sequential pass, its metadata. Blocks.
-pub fn read_file(source: &Source, reader: &Reader, path: &Path, halt: &AtomicBool) -> Result<Looked, DiskError> {
+pub fn read_file(
+    source: &Source,
+    reader: &Reader,
+    path: &Path,
+    halt: &AtomicBool,
+) -> Result<Looked, DiskError> {
     let held = match source.hold(path)? {
         Hold::Held(held) => held,
-        Hold::BeingWritten => return Ok(Looked::Unsettled("another program has it open for writing")),
+        Hold::BeingWritten => {
+            return Ok(Looked::Unsettled("another program has it open for writing"));
+        }
         Hold::Gone | Hold::NotAFile => return Ok(Looked::Gone),
     };
     let name = path.file_name().unwrap_or_default();
@@ -237,8 +289,12 @@ pub fn read_file(source: &Source, reader: &Reader, path: &Path, halt: &AtomicBoo
     };
     file.file_hash = match disk::hash(held.file(), size, halt) {
         Ok(hash) => hash,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Looked::Unsettled("the program is stopping")),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Looked::Unsettled("it became shorter while it was read")),
+        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
+            return Ok(Looked::Unsettled("the program is stopping"));
+        }
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Ok(Looked::Unsettled("it became shorter while it was read"));
+        }
         Err(error) => return Err(DiskError::io("read", path)(error)),
     };
     if !held.is_undisturbed() {
@@ -247,7 +303,10 @@ pub fn read_file(source: &Source, reader: &Reader, path: &Path, halt: &AtomicBoo
     Ok(Looked::Read(held, file))
 }
 
-async fn decided(line: &Arc<Line>, files: Vec<ReadFile>) -> Result<Vec<Decision>, crate::ledger::LedgerError> {
+async fn decided(
+    line: &Arc<Line>,
+    files: Vec<ReadFile>,
+) -> Result<Vec<Decision>, crate::ledger::LedgerError> {
     let line = Arc::clone(line);
     unblock(move || decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone)).await
 }
@@ -256,18 +315,42 @@ async fn decided(line: &Arc<Line>, files: Vec<ReadFile>) -> Result<Vec<Decision>
 async fn refuse(line: &Arc<Line>, file: &ReadFile, error: &DiskError) -> Fate {
     match error.source.kind() {
         // Other: it changed under our hands; already exists: a stranger took the name in Originals; interrupted: we stop.
-        io::ErrorKind::Other | io::ErrorKind::AlreadyExists | io::ErrorKind::Interrupted => put_off(error),
+        io::ErrorKind::Other | io::ErrorKind::AlreadyExists | io::ErrorKind::Interrupted => {
+            put_off(error)
+        }
         _ => leave(line, file, LeftBecause::Unreadable, error.to_string()).await,
     }
 }
 
 /// Records that a file stays in the inbox, unless that is recorded already.
-pub(super) async fn leave(line: &Arc<Line>, file: &ReadFile, why: LeftBecause, reason: String) -> Fate {
+pub(super) async fn leave(
+    line: &Arc<Line>,
+    file: &ReadFile,
+    why: LeftBecause,
+    reason: String,
+) -> Fate {
     let mtime_ns = i64::try_from(file.mtime.as_nanosecond()).unwrap_or_default();
-    let left = Left { inbox_path: file.path.clone(), size: file.size, mtime_ns, why, reason: reason.clone(), since: (line.now)() };
+    let left = Left {
+        inbox_path: file.path.clone(),
+        size: file.size,
+        mtime_ns,
+        why,
+        reason: reason.clone(),
+        since: (line.now)(),
+    };
     let known = {
         let (ledger, left) = (Arc::clone(&line.ledger), left.clone());
-        unblock(move || ledger.left(&left.inbox_path).is_ok_and(|row| row.is_some_and(|row| Left { since: left.since, ..row } == left))).await
+        unblock(move || {
+            ledger.left(&left.inbox_path).is_ok_and(|row| {
+                row.is_some_and(|row| {
+                    Left {
+                        since: left.since,
+                        ..row
+                    } == left
+                })
+            })
+        })
+        .await
     };
     if line.is_inbox && !known {
         log::info!("{} stays in the inbox: {reason}", file.path.display());

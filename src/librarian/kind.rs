@@ -287,7 +287,7 @@ fn is_video(head: &[u8], extension: &str) -> bool {
     matches!(
         head.get(4..8),
         Some(b"moov" | b"mdat" | b"wide" | b"skip" | b"free" | b"pnot")
-    ) && (size >= 8 || size < 2)
+    ) && !(2..8).contains(&size)
 }
 
 fn sidecar(head: &[u8], extension: &str) -> Option<SidecarKind> {

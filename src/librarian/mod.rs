@@ -98,12 +98,18 @@ impl Progress {
 
     /// Files that found their fate.
     fn settled(&self) -> u64 {
-        [&self.filed, &self.duplicates, &self.left].iter().map(|counter| counter.load(Ordering::Relaxed)).sum()
+        [&self.filed, &self.duplicates, &self.left]
+            .iter()
+            .map(|counter| counter.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// The file that was taken last, while any is under way.
     pub fn current(&self) -> Option<PathBuf> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// When anything last moved, if it ever did.
@@ -168,7 +174,10 @@ pub struct Line {
 
 impl Line {
     /// A line from `source` into `vault`.
-    #[expect(clippy::too_many_arguments, reason = "it is what the appliance wires together, once")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "it is what the appliance wires together, once"
+    )]
     pub fn new(
         config: Arc<Config>,
         source: Arc<Source>,
@@ -204,12 +213,19 @@ impl Line {
 
     /// Whether a file is on its way already.
     pub fn is_under_way(&self, path: &Path) -> bool {
-        self.under_way.lock().unwrap_or_else(PoisonError::into_inner).contains(path)
+        self.under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .contains(path)
     }
 
     /// Sends every shot that `ready` brings on its journey, until the channel is closed and all journeys are done. What
     /// became of each file goes to `reports`.
-    pub async fn run(self: Arc<Self>, ready: smol::channel::Receiver<Ready>, reports: Sender<Report>) {
+    pub async fn run(
+        self: Arc<Self>,
+        ready: smol::channel::Receiver<Ready>,
+        reports: Sender<Report>,
+    ) {
         let executor = smol::LocalExecutor::new();
         let slots = Arc::new(Semaphore::new(SHOTS_UNDER_WAY));
         executor
@@ -240,11 +256,17 @@ impl Line {
 
     /// One shot's journey, with the bookkeeping around it.
     async fn take(self: &Arc<Self>, shot: Ready) -> Vec<Report> {
-        let paths: Vec<PathBuf> = shot.names.iter().map(|name| shot.folder.join(name)).collect();
+        let paths: Vec<PathBuf> = shot
+            .names
+            .iter()
+            .map(|name| shot.folder.join(name))
+            .collect();
         let in_flight = self.desk.begin();
         self.progress.work_on(paths.first().cloned());
         // A fault in our own code costs these files a message, not the line its life.
-        let journey = AssertUnwindSafe(journey::file_shot(self, &paths)).catch_unwind().await;
+        let journey = AssertUnwindSafe(journey::file_shot(self, &paths))
+            .catch_unwind()
+            .await;
         let reports = journey.unwrap_or_else(|_| {
             let fault = "Photo Factory failed on it by a fault of its own; the file is left as it is: please report it";
             let report = |path: &PathBuf| Report { path: path.clone(), size: 0, fate: Fate::Left(LeftBecause::Unreadable, fault.to_owned()) };
@@ -252,34 +274,53 @@ impl Line {
         });
         drop(in_flight);
         self.progress.note(Instant::now());
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for path in &paths {
             under_way.remove(path);
         }
-        self.progress.under_way.fetch_sub(paths.len() as u64, Ordering::Relaxed);
+        self.progress
+            .under_way
+            .fetch_sub(paths.len() as u64, Ordering::Relaxed);
         if under_way.is_empty() {
             self.idle.0.try_send(()).unwrap_or_default();
         }
         drop(under_way);
-        if reports.iter().any(|report| matches!(report.fate, Fate::Unsettled(_))) {
-            self.wanted.look_at(&shot.folder, Instant::now() + self.config.settle.max(RETRY));
+        if reports
+            .iter()
+            .any(|report| matches!(report.fate, Fate::Unsettled(_)))
+        {
+            self.wanted
+                .look_at(&shot.folder, Instant::now() + self.config.settle.max(RETRY));
         }
         reports
     }
 
     /// Waits until no journey is under way.
     pub async fn wait_until_idle(&self) {
-        while !self.under_way.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+        while !self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_empty()
+        {
             self.idle.1.recv().await.unwrap_or_default();
         }
     }
 
     /// Marks the files of a shot as on their way, before it is sent.
     fn mark(&self, shot: &Ready) {
-        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for name in &shot.names {
             under_way.insert(shot.folder.join(name));
         }
-        self.progress.under_way.fetch_add(shot.names.len() as u64, Ordering::Relaxed);
+        self.progress
+            .under_way
+            .fetch_add(shot.names.len() as u64, Ordering::Relaxed);
     }
 }

@@ -36,10 +36,16 @@ pub fn passed_over(name: &OsStr, ignore: &[String]) -> Option<PassedOver> {
     if is_temporary(&lower) {
         return Some(PassedOver::Temporary);
     }
-    if lower.starts_with(b".") || LITTER.contains(&lower.as_slice()) || lower.ends_with(b".syncthing-enc") {
+    if lower.starts_with(b".")
+        || LITTER.contains(&lower.as_slice())
+        || lower.ends_with(b".syncthing-enc")
+    {
         return Some(PassedOver::Litter);
     }
-    ignore.iter().any(|pattern| matches(pattern.to_lowercase().as_bytes(), &lower)).then_some(PassedOver::Ignored)
+    ignore
+        .iter()
+        .any(|pattern| matches(pattern.to_lowercase().as_bytes(), &lower))
+        .then_some(PassedOver::Ignored)
 }
 
 /// Folders and files that NAS systems, desktops and Syncthing leave behind, in lower case; dotfiles are passed over anyway.
@@ -61,9 +67,18 @@ const LITTER: [&[u8]; 13] = [
 
 fn is_temporary(lower: &[u8]) -> bool {
     let syncthing = lower.starts_with(b".syncthing.") || lower.starts_with(b"~syncthing~");
-    let endings: [&[u8]; 6] = [b".tmp", b".part", b".partial", b".crdownload", b".download", b".filepart"];
+    let endings: [&[u8]; 6] = [
+        b".tmp",
+        b".part",
+        b".partial",
+        b".crdownload",
+        b".download",
+        b".filepart",
+    ];
     // Android's media store writes under `.pending-EXPIRY-NAME`.
-    syncthing || lower.starts_with(b".pending-") || endings.iter().any(|ending| lower.ends_with(ending))
+    syncthing
+        || lower.starts_with(b".pending-")
+        || endings.iter().any(|ending| lower.ends_with(ending))
 }
 
 /// Matches a whole name against a pattern in which `*` stands for any run of bytes and `?` for one.
@@ -81,14 +96,18 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
             }
             _ => {
                 // Let the last star take one byte more; without a star there is no match.
-                let Some((star_at, taken)) = star else { return false };
+                let Some((star_at, taken)) = star else {
+                    return false;
+                };
                 at = star_at + 1;
                 in_name = taken + 1;
                 star = Some((star_at, taken + 1));
             }
         }
     }
-    pattern.get(at..).is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
+    pattern
+        .get(at..)
+        .is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
 }
 
 /// What was seen of a file that has not come to rest.
@@ -132,18 +151,40 @@ mod tests {
     use super::*;
 
     fn is_passed(name: &str) -> Option<PassedOver> {
-        passed_over(OsStr::new(name), &["*.pdf".to_owned(), "proof?.jpg".to_owned()])
+        passed_over(
+            OsStr::new(name),
+            &["*.pdf".to_owned(), "proof?.jpg".to_owned()],
+        )
     }
 
     #[test]
     fn syncthings_names_and_the_systems_litter_are_left_alone() {
-        for name in [".syncthing.IMG_1.jpg.tmp", "~syncthing~IMG_1.jpg.tmp", ".pending-1706702096-IMG_1.jpg", "a.jpg.part"] {
+        for name in [
+            ".syncthing.IMG_1.jpg.tmp",
+            "~syncthing~IMG_1.jpg.tmp",
+            ".pending-1706702096-IMG_1.jpg",
+            "a.jpg.part",
+        ] {
             assert_eq!(is_passed(name), Some(PassedOver::Temporary), "{name}");
         }
-        for name in [".stfolder", ".stignore", ".stversions", "@eaDir", "Thumbs.db", ".DS_Store", "x.syncthing-enc", "Desktop.ini"] {
+        for name in [
+            ".stfolder",
+            ".stignore",
+            ".stversions",
+            "@eaDir",
+            "Thumbs.db",
+            ".DS_Store",
+            "x.syncthing-enc",
+            "Desktop.ini",
+        ] {
             assert_eq!(is_passed(name), Some(PassedOver::Litter), "{name}");
         }
-        for name in ["IMG_1.sync-conflict-20240131-120000-ABCDEFG.jpg", "tmp.jpg", "IMG_1.JPG", "-rf.jpg"] {
+        for name in [
+            "IMG_1.sync-conflict-20240131-120000-ABCDEFG.jpg",
+            "tmp.jpg",
+            "IMG_1.JPG",
+            "-rf.jpg",
+        ] {
             assert_eq!(is_passed(name), None, "{name}");
         }
     }
@@ -160,17 +201,35 @@ mod tests {
     fn a_file_rests_when_its_change_time_is_old_even_with_an_mtime_from_the_future() {
         let now = Timestamp::from_second(1_000_000).expect("in range");
         let second = 1_000_000_000_i64;
-        let state = |mtime: i64, ctime: i64| Snapshot { device: (0, 0), inode: 1, size: 1, mtime_ns: mtime * second, ctime_ns: ctime * second };
+        let state = |mtime: i64, ctime: i64| Snapshot {
+            device: (0, 0),
+            inode: 1,
+            size: 1,
+            mtime_ns: mtime * second,
+            ctime_ns: ctime * second,
+        };
         let settle = Duration::from_secs(3);
         assert!(is_at_rest(&state(10, 999_990), now, settle));
         assert!(is_at_rest(&state(2_000_000, 999_990), now, settle));
-        assert!(!is_at_rest(&state(10, 999_998), now, settle), "renamed two seconds ago");
-        assert!(!is_at_rest(&state(10, 2_000_000), now, settle), "the clock was set back");
+        assert!(
+            !is_at_rest(&state(10, 999_998), now, settle),
+            "renamed two seconds ago"
+        );
+        assert!(
+            !is_at_rest(&state(10, 2_000_000), now, settle),
+            "the clock was set back"
+        );
     }
 
     #[test]
     fn every_change_starts_the_time_of_rest_anew() {
-        let state = |size| Snapshot { device: (0, 0), inode: 1, size, mtime_ns: 0, ctime_ns: 0 };
+        let state = |size| Snapshot {
+            device: (0, 0),
+            inode: 1,
+            size,
+            mtime_ns: 0,
+            ctime_ns: 0,
+        };
         let start = Instant::now();
         let later = start + Duration::from_secs(2);
         let first = Seen::look(None, state(1), start);

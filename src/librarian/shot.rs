@@ -40,11 +40,16 @@ pub fn group(mut names: Vec<OsString>) -> Vec<Vec<OsString>> {
         }
     }
     for (name, kind) in sidecars {
-        let home = sidecar::candidate_photos(&name, kind).iter().find_map(|stem| {
-            let shot = *by_stem.get(&stem.as_bytes().to_ascii_lowercase())?;
-            let members = shots.get(shot)?;
-            members.iter().any(|photo| sidecar::belongs_to(&name, kind, photo)).then_some(shot)
-        });
+        let home = sidecar::candidate_photos(&name, kind)
+            .iter()
+            .find_map(|stem| {
+                let shot = *by_stem.get(&stem.as_bytes().to_ascii_lowercase())?;
+                let members = shots.get(shot)?;
+                members
+                    .iter()
+                    .any(|photo| sidecar::belongs_to(&name, kind, photo))
+                    .then_some(shot)
+            });
         match home.and_then(|shot| shots.get_mut(shot)) {
             Some(members) => members.push(name),
             None => shots.push(vec![name]),
@@ -63,12 +68,23 @@ mod tests {
 
     #[test]
     fn what_has_one_stem_is_one_shot_and_sidecars_go_with_their_photo() {
-        let names = ["IMG_1.HEIC", "img_1.mov", "IMG_1.HEIC.xmp", "IMG_1.AAE", "IMG_2.jpg", "alone.xmp", "IMG_2.jpg.json"];
+        let names = [
+            "IMG_1.HEIC",
+            "img_1.mov",
+            "IMG_1.HEIC.xmp",
+            "IMG_1.AAE",
+            "IMG_2.jpg",
+            "alone.xmp",
+            "IMG_2.jpg.json",
+        ];
         let shots = group(names.iter().map(OsString::from).collect());
         let mut shots: Vec<Vec<String>> = shots
             .into_iter()
             .map(|shot| {
-                let mut shot: Vec<_> = shot.iter().map(|name| name.to_string_lossy().into_owned()).collect();
+                let mut shot: Vec<_> = shot
+                    .iter()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .collect();
                 shot.sort();
                 shot
             })

@@ -17,6 +17,8 @@ pub(super) struct Box {
     pub(super) kind: [u8; 4],
     pub(super) start: u64,
     pub(super) end: u64,
+    /// Whether all of it is there.
+    pub(super) whole: bool,
 }
 
 impl Box {
@@ -42,7 +44,7 @@ pub(super) fn boxes(source: &Source, from: u64, to: u64) -> Boxes {
     list(source, from, to, true)
 }
 
-/// The same where types are numbers: the items of QuickTime's `ilst`.
+/// The same where types are numbers: the items of an `ilst`.
 pub(super) fn numbered(source: &Source, from: u64, to: u64) -> Boxes {
     list(source, from, to, false)
 }
@@ -79,6 +81,7 @@ fn list(source: &Source, from: u64, to: u64, letters: bool) -> Boxes {
             kind,
             start: at + header,
             end: end.min(to),
+            whole: end <= to,
         });
         at = end;
     }

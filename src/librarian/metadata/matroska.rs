@@ -199,14 +199,19 @@ fn simple_tag(source: &Source, simple: &Element, facts: &mut Facts) {
     let fields = children(source, simple.start, end);
     let string = |id: u64| {
         let field = fields.iter().find(|field| field.id == id)?;
-        text(&body(source, field, 1024))
+        let length = usize::try_from(field.end?.checked_sub(field.start)?).ok()?;
+        text(
+            &source
+                .exactly(field.start, length)
+                .filter(|_| length <= 1024)?,
+        )
     };
     let (Some(name), Some(value)) = (string(0x45a3), string(0x4487)) else {
         return;
     };
     match name.to_ascii_uppercase().as_str() {
         "COM.APPLE.QUICKTIME.CREATIONDATE" => {
-            facts.apple = facts.apple.or_else(|| stamp::parse(&value))
+            facts.apple = facts.apple.or_else(|| stamp::parse(&value));
         }
         "DATE_RECORDED" | "DATE-RECORDED" | "DATE" | "DATE_DIGITIZED" | "DATE-ENCODED"
         | "CREATION_TIME" => {
@@ -219,13 +224,13 @@ fn simple_tag(source: &Source, simple: &Element, facts: &mut Facts) {
             facts.location = facts.location.or_else(|| stamp::iso6709(&value));
         }
         "COM.APPLE.QUICKTIME.MAKE" | "MAKE" | "COM.ANDROID.MANUFACTURER" => {
-            facts.make = facts.make.take().or(Some(value))
+            facts.make = facts.make.take().or(Some(value));
         }
         "COM.APPLE.QUICKTIME.MODEL" | "MODEL" | "COM.ANDROID.MODEL" => {
-            facts.model = facts.model.take().or(Some(value))
+            facts.model = facts.model.take().or(Some(value));
         }
         "COM.APPLE.QUICKTIME.CONTENT.IDENTIFIER" => {
-            facts.content_id = facts.content_id.take().or(Some(value))
+            facts.content_id = facts.content_id.take().or(Some(value));
         }
         _ => {}
     }

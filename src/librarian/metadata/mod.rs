@@ -168,7 +168,7 @@ impl Reader {
                 Answer::Tags(found) => tags.fill_from(&found),
                 Answer::Refused => {}
                 Answer::GaveUp(why) => {
-                    warnings.push(format!("the metadata worker gave this file up: {why}"))
+                    warnings.push(format!("the metadata worker gave this file up: {why}"));
                 }
                 Answer::Absent(why) => warnings.push(format!("read without Exiv2: {why}")),
             }

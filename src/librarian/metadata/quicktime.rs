@@ -1,4 +1,4 @@
-//! QuickTime and its children: MOV, MP4, M4V, 3GP.
+//! `QuickTime` and its children: MOV, MP4, M4V, 3GP.
 
 use jiff::Timestamp;
 
@@ -9,7 +9,7 @@ use super::tags::{Tag, Tags};
 use super::video::Facts;
 use super::{jpeg, xmp};
 
-/// Seconds from 1904, where QuickTime's time begins, to 1970.
+/// Seconds from 1904, where this format's time begins, to 1970.
 const EPOCH_1904: i64 = 2_082_844_800;
 /// 1990-01-01: no earlier creation time was ever written by a camera of this format.
 const FIRST: i64 = 631_152_000;
@@ -143,7 +143,7 @@ fn value(source: &Source, item: &Box, keys: Option<&[Vec<u8>]>, facts: &mut Fact
     let Some(data) = boxes(source, item.start, item.end)
         .found
         .into_iter()
-        .find(|part| &part.kind == b"data")
+        .find(|part| &part.kind == b"data" && part.whole)
     else {
         return;
     };
@@ -161,10 +161,10 @@ fn value(source: &Source, item: &Box, keys: Option<&[Vec<u8>]>, facts: &mut Fact
     };
     match key {
         b"com.apple.quicktime.creationdate" => {
-            facts.apple = facts.apple.or_else(|| stamp::parse(&text))
+            facts.apple = facts.apple.or_else(|| stamp::parse(&text));
         }
         b"com.apple.quicktime.location.ISO6709" => {
-            facts.location = facts.location.or_else(|| stamp::iso6709(&text))
+            facts.location = facts.location.or_else(|| stamp::iso6709(&text));
         }
         b"com.apple.quicktime.make" | b"com.android.manufacturer" => set(&mut facts.make, text),
         b"com.apple.quicktime.model" | b"com.android.model" => set(&mut facts.model, text),
@@ -180,7 +180,7 @@ fn set(place: &mut Option<String>, text: String) {
 fn user_text(name: &[u8], text: String, facts: &mut Facts) {
     match name {
         b"\xa9day" | b"@day" | b"\xa9DAY" => {
-            facts.local = facts.local.or_else(|| stamp::parse(&text))
+            facts.local = facts.local.or_else(|| stamp::parse(&text));
         }
         b"\xa9xyz" | b"@xyz" => facts.location = facts.location.or_else(|| stamp::iso6709(&text)),
         b"\xa9mak" | b"@mak" | b"manu" => set(&mut facts.make, text),
@@ -197,14 +197,14 @@ fn user_data(source: &Source, udta: &Box, facts: &mut Facts) {
             b"loci" => {
                 facts.location = facts
                     .location
-                    .or_else(|| loci(&source.read(item.start, 512)))
+                    .or_else(|| loci(&source.read(item.start, 512)));
             }
             b"GPMF" => set_from(
                 &mut facts.model,
                 gopro_model(&source.read(item.start, item.length().min(64 << 10))),
             ),
             b"CNTH" => canon_thumbnail(source, &item, facts),
-            [0xa9 | b'@', ..] | b"manu" | b"modl" => {
+            [0xa9 | b'@', ..] | b"manu" | b"modl" if item.whole => {
                 let body = source.read(item.start, item.length().min(1024));
                 if let Some(text) = user_data_text(&body) {
                     user_text(&item.kind, text, facts);
@@ -221,7 +221,7 @@ fn set_from(place: &mut Option<String>, text: Option<String>) {
     }
 }
 
-/// QuickTime's texts have a length and a language before them; some writers leave both out.
+/// Texts in user data have a length and a language before them; some writers leave both out.
 fn user_data_text(body: &[u8]) -> Option<String> {
     let length = be16(body, 0).map(usize::from);
     let sized = length.and_then(|length| body.get(4..4 + length));

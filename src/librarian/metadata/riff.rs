@@ -38,13 +38,14 @@ fn list(source: &Source, from: u64, to: u64, depth: u32, left: &mut u32, facts: 
             return;
         };
         let start = at + 8;
+        // A text cut short would be a made-up date: only whole chunks are read.
         let end = (start + u64::from(length)).min(to);
         if &name == b"LIST" {
             let kind = head.get(8..12).unwrap_or_default();
             if kind != b"movi" && depth < DEEPEST {
                 list(source, start + 4, end, depth + 1, left, facts);
             }
-        } else {
+        } else if end - start == u64::from(length) {
             chunk(source, name, start, end, facts);
         }
         at = start + u64::from(length) + u64::from(length & 1);
@@ -62,9 +63,8 @@ fn chunk(source: &Source, name: [u8; 4], start: u64, end: u64, facts: &mut Facts
                 le32(&header, 36).unwrap_or(0),
             );
         }
-        // When the recording began; better than the day alone.
+        // When the recording began. ICRD is not read: a day alone, often of the editing or of a clock never set.
         b"IDIT" => facts.local = text(&short()).and_then(|text| date(&text)).or(facts.local),
-        b"ICRD" => facts.local = facts.local.or_else(|| date(&text(&short())?)),
         b"ecor" | b"IMAK" => facts.make = facts.make.take().or_else(|| text(&short())),
         b"emdl" | b"IMOD" => facts.model = facts.model.take().or_else(|| text(&short())),
         b"strd" => stream_data(source, start, length, facts),

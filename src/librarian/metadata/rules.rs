@@ -135,9 +135,9 @@ mod tests {
 
     fn tags(values: &[(Tag, &str)]) -> Tags {
         let mut tags = Tags::default();
-        values
-            .iter()
-            .for_each(|(tag, value)| tags.add(*tag, value.as_bytes()));
+        for (tag, value) in values {
+            tags.add(*tag, value.as_bytes());
+        }
         tags
     }
 

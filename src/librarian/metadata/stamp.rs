@@ -277,11 +277,10 @@ pub(crate) fn place_by(
         .unwrap_or_else(|| instant_on_zone(instant, from, zone))
 }
 
-/// A location, where it is on the globe and no empty fix (exactly 0, 0).
+/// A location, where it is on the globe. Exactly 0, 0 is kept as read: it is likely no fix, but it is what the file says.
 pub(crate) fn location(latitude: f64, longitude: f64) -> Option<Location> {
     let valid = latitude.abs() <= 90.0 && longitude.abs() <= 180.0;
-    let empty = latitude.abs() < 1e-9 && longitude.abs() < 1e-9;
-    (valid && !empty).then_some(Location {
+    valid.then_some(Location {
         latitude,
         longitude,
     })
@@ -290,6 +289,10 @@ pub(crate) fn location(latitude: f64, longitude: f64) -> Option<Location> {
 /// ISO 6709 as videos carry it: `+27.1281+100.2508+3245.145/`; degrees, or degrees and minutes (and seconds) run together.
 pub(crate) fn iso6709(text: &str) -> Option<Location> {
     let text = text.trim();
+    // What some writers put where they have no fix at all.
+    if text.trim_end_matches('/') == "+00+000" {
+        return None;
+    }
     let mut parts = Vec::new();
     for (at, _) in text.match_indices(['+', '-']) {
         let rest = text.get(at + 1..)?;
@@ -476,7 +479,11 @@ mod tests {
         assert!(near(Some(at.latitude), 27.1281) && near(Some(at.longitude), 100.2508));
         let at = iso6709("-3326.93-07040.15/").unwrap();
         assert!(near(Some(at.latitude), -33.448_833) && near(Some(at.longitude), -70.669_167));
-        assert_eq!(iso6709("+00.0000+000.0000/"), None);
+        let zero = Location {
+            latitude: 0.0,
+            longitude: 0.0,
+        };
+        assert_eq!(iso6709("+00.0000+000.0000/"), Some(zero), "kept as read");
         assert_eq!(iso6709("+00+000"), None);
         assert_eq!(iso6709("nonsense"), None);
         assert_eq!(location(213.64, 103.48), None);

@@ -89,7 +89,7 @@ fn png(source: &Source, want_tags: bool, tags: &mut Tags) -> Vec<String> {
     }
 }
 
-/// ImageMagick's way: EXIF or XMP as hexadecimal digits in a text, after a name and a length.
+/// The old way: EXIF or XMP as hexadecimal digits in a text, after a name and a length.
 fn png_text(text: &[u8], tags: &mut Tags) {
     let Some(profile) = text.strip_prefix(b"Raw profile type ") else {
         return;

@@ -36,7 +36,9 @@ pub(super) fn read(bytes: &[u8], zone: &TimeZone) -> Metadata {
     }
     metadata.location = ["geoData", "geoDataExif"].iter().find_map(|name| {
         let data = &value[*name];
-        location(data["latitude"].as_f64()?, data["longitude"].as_f64()?)
+        let (latitude, longitude) = (data["latitude"].as_f64()?, data["longitude"].as_f64()?);
+        // Google writes zeros where it knows no place.
+        location(latitude, longitude).filter(|_| latitude != 0.0 || longitude != 0.0)
     });
     metadata
 }

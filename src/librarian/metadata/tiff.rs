@@ -178,11 +178,13 @@ impl Walker<'_> {
         })
     }
 
+    /// A value that is all there; a date cut short would be a made-up date.
     fn bytes(&self, entry: &Entry, limit: usize) -> Vec<u8> {
-        self.source.read(
-            entry.at,
-            entry.count.saturating_mul(unit(entry.kind)).min(limit),
-        )
+        let length = entry.count.saturating_mul(unit(entry.kind));
+        if length > limit {
+            return Vec::new();
+        }
+        self.source.exactly(entry.at, length).unwrap_or_default()
     }
 
     fn numbers(&self, entry: &Entry, limit: usize) -> Vec<u32> {
@@ -201,7 +203,8 @@ impl Walker<'_> {
     fn text(&self, entry: &Entry) -> Vec<u8> {
         match entry.kind {
             5 | 10 => {
-                let bytes = self.source.read(entry.at, entry.count.min(3) * 8);
+                let length = entry.count.min(3) * 8;
+                let bytes = self.source.exactly(entry.at, length).unwrap_or_default();
                 let parts = bytes.chunks_exact(8).filter_map(|pair| {
                     Some(format!("{}/{}", self.u32(pair, 0)?, self.u32(pair, 4)?))
                 });
