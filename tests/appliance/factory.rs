@@ -130,7 +130,7 @@ impl Factory {
 
     /// Runs a command to its end.
     pub(crate) fn run(&self, arguments: &[&str]) -> Output {
-        self.command().args(arguments).output().unwrap()
+        output_of(self.command().args(arguments))
     }
 
     /// One pass over the inbox.
@@ -140,12 +140,7 @@ impl Factory {
 
     /// One pass with more arguments.
     pub(crate) fn ingest_with(&self, arguments: &[&str]) -> Ingested {
-        let output = self
-            .command()
-            .args(["ingest", "--json"])
-            .args(arguments)
-            .output()
-            .unwrap();
+        let output = output_of(self.command().args(["ingest", "--json"]).args(arguments));
         let mut files = json_lines(&output);
         let summary = files
             .pop()
@@ -301,6 +296,32 @@ impl Drop for Factory {
             drop(fs::remove_dir_all(&self.root));
         }
     }
+}
+
+/// Runs a command to its end, which must come.
+fn output_of(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let reader = |mut pipe: Box<dyn Read + Send>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            drop(pipe.read_to_end(&mut bytes));
+            bytes
+        })
+    };
+    let stdout = reader(Box::new(child.stdout.take().unwrap()));
+    let stderr = reader(Box::new(child.stderr.take().unwrap()));
+    let ended = wait_until(2 * PATIENCE, || child.try_wait().unwrap().is_some());
+    if !ended {
+        drop(child.kill());
+    }
+    let status = child.wait().unwrap();
+    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    if !ended {
+        let said = String::from_utf8_lossy(&output.stdout);
+        let end: Vec<_> = said.lines().rev().take(5).collect();
+        panic!("{command:?} did not end; its last lines: {end:#?}");
+    }
+    output
 }
 
 /// Looks every few milliseconds until it is so, or patience ends.
