@@ -300,7 +300,11 @@ impl Drop for Factory {
 
 /// Runs a command to its end, which must come.
 fn output_of(command: &mut Command) -> Output {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let reader = |mut pipe: Box<dyn Read + Send>| {
         std::thread::spawn(move || {
             let mut bytes = Vec::new();
@@ -315,7 +319,11 @@ fn output_of(command: &mut Command) -> Output {
         drop(child.kill());
     }
     let status = child.wait().unwrap();
-    let output = Output { status, stdout: stdout.join().unwrap(), stderr: stderr.join().unwrap() };
+    let output = Output {
+        status,
+        stdout: stdout.join().unwrap(),
+        stderr: stderr.join().unwrap(),
+    };
     if !ended {
         let said = String::from_utf8_lossy(&output.stdout);
         let end: Vec<_> = said.lines().rev().take(5).collect();
