@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, SystemTime};
 
-use crate::factory::{Factory, hash, text};
+use crate::factory::{Factory, hash, json_lines, text};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg::Load;
 use crate::fixtures::raster::{dng, landscape};
@@ -206,13 +206,11 @@ fn a_dry_run_tells_and_changes_nothing() {
         "a.jpg",
         &jpeg::small(1, &Exif::taken("2021:02:03 04:05:06")),
     );
-    let run = factory.ingest_with(&["--dry-run"]);
-    assert_eq!(run.code, 0);
-    assert_eq!(text(&run.files[0], "decision"), "new");
-    assert_eq!(
-        text(&run.files[0], "final_path"),
-        "Originals/2021/2021-02-03/a.jpg"
-    );
+    let output = factory.run(&["ingest", "--json", "--dry-run"]);
+    assert_eq!(output.status.code(), Some(0));
+    let told = &json_lines(&output)[0];
+    assert_eq!(text(told, "decision"), "new");
+    assert_eq!(text(told, "destination"), "Originals/2021/2021-02-03/a.jpg");
     assert!(factory.filed().is_empty());
     assert_eq!(factory.waiting().len(), 1);
     assert!(factory.run(&["export"]).stdout.is_empty());

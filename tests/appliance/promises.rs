@@ -5,6 +5,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -83,13 +84,16 @@ fn p1_p5_a_kill_at_any_system_call_loses_nothing_and_the_next_run_finishes() {
                 .env("TZ", "UTC")
                 .output()
                 .unwrap();
-            let killed = fs::read_to_string(&trace)
-                .unwrap()
-                .contains("killed by SIGKILL");
-            assert_eq!(
-                killed,
-                !output.status.success(),
+            // strace ends as the program did. Calls are counted for each thread, so not every number comes.
+            let killed = output.status.signal() == Some(9) || output.status.code() == Some(128 + 9);
+            let traced = fs::read_to_string(&trace).unwrap();
+            assert!(
+                killed || output.status.success(),
                 "{call} {when}: {output:?}"
+            );
+            assert!(
+                !killed || traced.contains("killed by SIGKILL"),
+                "{call} {when}: {traced}"
             );
             let instant = format!("when killed at {call} number {when}");
             assert_nothing_is_lost(&factory, &given, &instant);
