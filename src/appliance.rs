@@ -69,8 +69,13 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(RunError::Signals)?;
     let factory = Factory::open(config, now).map_err(RunError::Open)?;
     let monitor = Arc::new(Monitor::open(&factory.config.data, now()));
-    let line = factory.inbox_line().map_err(RunError::Disk)?;
+    let line = factory.inbox_line(false).map_err(RunError::Disk)?;
     let server = Server::start(site(&factory, &line, &monitor)).map_err(RunError::Serve)?;
+    log::info!(
+        "taking {}, the page is at http://{}/",
+        factory.config.inbox.display(),
+        server.address()
+    );
     started(server.address());
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {

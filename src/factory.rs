@@ -14,7 +14,7 @@ use crate::asset::Asset;
 use crate::config::{Clear, Config};
 use crate::disk::{self, DiskError, Recovered, Source, Vault};
 use crate::ledger::{Change, Desk, Ledger, LedgerError};
-use crate::librarian::{Line, Reader};
+use crate::librarian::{Errand, Line, Reader};
 
 /// The opened factory. While it lives, no other process works on the same root.
 pub struct Factory {
@@ -105,22 +105,36 @@ impl Factory {
         })
     }
 
-    /// The line that takes the inbox.
-    pub fn inbox_line(&self) -> Result<Arc<Line>, DiskError> {
+    /// The line that takes the inbox; `once`: in one pass.
+    pub fn inbox_line(&self, once: bool) -> Result<Arc<Line>, DiskError> {
         let source = Source::open(&self.config.inbox)?;
-        Ok(self.line(source, self.config.clear, true))
+        Ok(self.line(
+            source,
+            Errand {
+                clear: self.config.clear,
+                is_inbox: true,
+                once,
+            },
+        ))
     }
 
     /// A line that copies from another folder and changes nothing there.
     pub fn copying_line(&self, source: Source) -> Arc<Line> {
-        self.line(source, Clear::Never, false)
+        self.line(
+            source,
+            Errand {
+                clear: Clear::Never,
+                is_inbox: false,
+                once: true,
+            },
+        )
     }
 
-    fn line(&self, source: Source, clear: Clear, is_inbox: bool) -> Arc<Line> {
+    fn line(&self, source: Source, errand: Errand) -> Arc<Line> {
         Arc::new(Line::new(
             Arc::clone(&self.config),
             Arc::new(source),
-            (clear, is_inbox),
+            errand,
             Arc::clone(&self.vault),
             Arc::clone(&self.ledger),
             self.desk.clone(),

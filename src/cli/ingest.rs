@@ -63,7 +63,7 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
         let line = if asked.copy {
             factory.copying_line(Source::open(&source)?)
         } else {
-            factory.inbox_line()?
+            factory.inbox_line(true)?
         };
         pass(line, scope, asked.json, &mut summary);
     }

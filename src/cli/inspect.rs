@@ -79,7 +79,7 @@ pub fn dry_run(
     config: &Config,
     json: bool,
 ) -> Result<Ended, Box<dyn std::error::Error>> {
-    let mut examiner = Examiner::new(config)?;
+    let examiner = Examiner::new(config)?;
     let mut counts: HashMap<&'static str, u64> = HashMap::new();
     for (path, scope) in places {
         let source = Source::open(path)?;
@@ -113,20 +113,24 @@ pub fn dry_run(
             }
         }
     }
-    if !json {
+    if json {
+        let files: u64 = counts.values().sum();
+        println!(
+            "{}",
+            json!({"summary": {"dry_run": true, "files": files, "decisions": counts}})
+        );
+    } else {
         let mut counts: Vec<_> = counts
             .into_iter()
             .map(|(decision, count)| format!("{count} {decision}"))
             .collect();
         counts.sort();
-        println!(
-            "Nothing was changed. It would be: {}.",
-            if counts.is_empty() {
-                "nothing to do".to_owned()
-            } else {
-                counts.join(", ")
-            }
-        );
+        let counts = if counts.is_empty() {
+            "nothing to do".to_owned()
+        } else {
+            counts.join(", ")
+        };
+        println!("Nothing was changed. It would be: {counts}.");
     }
     Ok(Ended::Well)
 }

@@ -12,7 +12,8 @@ use crate::asset::{Asset, AssetId, CaptureTime, FileHash, Kind, Left, Location, 
 pub enum Change {
     /// One shot: what belongs together and is placed under one base name.
     Intend(Shot),
-    /// The file stands in Originals, durable: the intent becomes an asset. Harmless when it is one already.
+    /// The file stands in Originals, durable: the intent becomes an asset, and no reason is kept why its
+    /// inbox path stays. Harmless when it is one already.
     Finish(AssetId),
     /// Nothing was placed: the intent is taken back. Harmless when there is none.
     Withdraw(AssetId),

@@ -118,6 +118,8 @@ impl<'txn> Books<'txn> {
             };
         };
         self.intents.remove(id.0)?;
+        // It may have waited in the inbox for a reason that has passed.
+        self.forget(&asset.inbox_path)?;
         self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
         self.by_day
             .insert((tables::day_number(asset.captured.day()), id.0), ())?;

@@ -302,7 +302,7 @@ impl Inbox {
             }
             if names
                 .iter()
-                .any(|name| self.line.is_under_way(&folder.join(name)))
+                .any(|name| self.line.is_taken(&folder.join(name)))
             {
                 continue;
             }
@@ -478,7 +478,7 @@ fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError>
     for (name, state) in names.into_iter().zip(states) {
         let Some(state) = state else { continue };
         let path = folder.join(name);
-        if line.is_inbox && line.is_under_way(&path) {
+        if line.is_taken(&path) {
             continue;
         }
         let left = if line.is_inbox {

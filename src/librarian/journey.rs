@@ -106,11 +106,7 @@ async fn file_new(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
             return refuse(line, &one.file, &error).await;
         }
     };
-    let finish = vec![
-        Change::Finish(asset.id),
-        Change::Forget(one.file.path.clone()),
-    ];
-    if let Err(error) = line.desk.ask_all(finish).await {
+    if let Err(error) = line.desk.ask(Change::Finish(asset.id)).await {
         // Unknown whether it was written: the inbox name stays, and the next start finds the intent.
         return put_off(&*error);
     }

@@ -140,6 +140,17 @@ impl Progress {
     }
 }
 
+/// What a line is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errand {
+    /// Whether the source's names are cleared.
+    pub clear: Clear,
+    /// Whether the source is the inbox: then what stays there is remembered.
+    pub is_inbox: bool,
+    /// One pass: no file is taken twice.
+    pub once: bool,
+}
+
 /// Everything a journey needs. One line serves one source: the inbox, or a folder that is copied from.
 pub struct Line {
     /// The settings.
@@ -168,6 +179,8 @@ pub struct Line {
     pub halt: Arc<AtomicBool>,
     idle: (Sender<()>, Receiver<()>),
     under_way: Mutex<HashSet<PathBuf>>,
+    /// In one pass: files that found their fate and are still there.
+    done: Option<Mutex<HashSet<PathBuf>>>,
     readers: Semaphore,
     placers: Semaphore,
 }
@@ -181,7 +194,11 @@ impl Line {
     pub fn new(
         config: Arc<Config>,
         source: Arc<Source>,
-        (clear, is_inbox): (Clear, bool),
+        Errand {
+            clear,
+            is_inbox,
+            once,
+        }: Errand,
         vault: Arc<Vault>,
         ledger: Arc<Ledger>,
         desk: Desk,
@@ -205,18 +222,39 @@ impl Line {
             halt,
             idle: smol::channel::bounded(1),
             under_way: Mutex::default(),
+            done: once.then(Mutex::default),
             // Hashing fills a core; one reader more keeps the disk busy meanwhile.
             readers: Semaphore::new(cores.min(4) + 1),
             placers: Semaphore::new(PLACED_AT_ONCE),
         }
     }
 
-    /// Whether a file is on its way already.
-    pub fn is_under_way(&self, path: &Path) -> bool {
-        self.under_way
-            .lock()
+    /// Whether a file is on its way already, or was done in this pass.
+    pub fn is_taken(&self, path: &Path) -> bool {
+        let holds = |paths: &Mutex<HashSet<PathBuf>>| {
+            paths
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .contains(path)
+        };
+        holds(&self.under_way) || self.done.as_ref().is_some_and(holds)
+    }
+
+    /// Remembers, in one pass, what is done and stays where it is.
+    fn note_done(&self, reports: &[Report]) {
+        let Some(done) = &self.done else { return };
+        let stays = |fate: &Fate| match fate {
+            Fate::Filed(_) | Fate::Duplicate(_) => self.clear != Clear::Always,
+            Fate::Left(..) => true,
+            Fate::Unsettled(_) | Fate::Gone => false,
+        };
+        let paths = reports
+            .iter()
+            .filter(|report| stays(&report.fate))
+            .map(|report| report.path.clone());
+        done.lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .contains(path)
+            .extend(paths);
     }
 
     /// Sends every shot that `ready` brings on its journey, until the channel is closed and all journeys are done. What
@@ -273,6 +311,7 @@ impl Line {
             paths.iter().map(report).collect()
         });
         drop(in_flight);
+        self.note_done(&reports);
         self.progress.note(Instant::now());
         let mut under_way = self
             .under_way

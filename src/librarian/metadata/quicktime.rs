@@ -163,11 +163,14 @@ fn value(source: &Source, item: &Box, keys: Option<&[Vec<u8>]>, facts: &mut Fact
         b"com.apple.quicktime.creationdate" => {
             facts.apple = facts.apple.or_else(|| stamp::parse(&text));
         }
+        // Apple's keys are the camera's own and outrank user data, wherever they stand.
         b"com.apple.quicktime.location.ISO6709" => {
-            facts.location = facts.location.or_else(|| stamp::iso6709(&text));
+            facts.location = stamp::iso6709(&text).or(facts.location);
         }
-        b"com.apple.quicktime.make" | b"com.android.manufacturer" => set(&mut facts.make, text),
-        b"com.apple.quicktime.model" | b"com.android.model" => set(&mut facts.model, text),
+        b"com.apple.quicktime.make" => facts.make = Some(text),
+        b"com.apple.quicktime.model" => facts.model = Some(text),
+        b"com.android.manufacturer" => set(&mut facts.make, text),
+        b"com.android.model" => set(&mut facts.model, text),
         b"com.apple.quicktime.content.identifier" => set(&mut facts.content_id, text),
         name => user_text(name, text, facts),
     }
@@ -179,7 +182,7 @@ fn set(place: &mut Option<String>, text: String) {
 
 fn user_text(name: &[u8], text: String, facts: &mut Facts) {
     match name {
-        b"\xa9day" | b"@day" | b"\xa9DAY" => {
+        b"\xa9day" | b"@day" | b"\xa9DAY" | b"date" => {
             facts.local = facts.local.or_else(|| stamp::parse(&text));
         }
         b"\xa9xyz" | b"@xyz" => facts.location = facts.location.or_else(|| stamp::iso6709(&text)),
@@ -204,7 +207,7 @@ fn user_data(source: &Source, udta: &Box, facts: &mut Facts) {
                 gopro_model(&source.read(item.start, item.length().min(64 << 10))),
             ),
             b"CNTH" => canon_thumbnail(source, &item, facts),
-            [0xa9 | b'@', ..] | b"manu" | b"modl" if item.whole => {
+            [0xa9 | b'@', ..] | b"manu" | b"modl" | b"date" if item.whole => {
                 let body = source.read(item.start, item.length().min(1024));
                 if let Some(text) = user_data_text(&body) {
                     user_text(&item.kind, text, facts);
@@ -284,6 +287,8 @@ fn sony(body: &[u8], facts: &mut Facts) {
 
 #[cfg(test)]
 mod tests {
+    use jiff::tz::TimeZone;
+
     use super::*;
 
     fn boxed(kind: [u8; 4], body: &[u8]) -> Vec<u8> {
@@ -374,6 +379,32 @@ mod tests {
         header[80..84].copy_from_slice(&(1080_u32 << 16).to_be_bytes());
         let facts = facts_of(&[boxed(*b"trak", &boxed(*b"tkhd", &header))]);
         assert_eq!((facts.width, facts.height), (1080, 1920));
+    }
+
+    #[test]
+    fn a_local_date_in_user_data_tells_the_wall_clock_of_the_creation_time() {
+        let made = mvhd(2_082_844_800 + 1_605_881_076);
+        let day = |text: &str| boxed(*b"udta", &boxed(*b"date", text.as_bytes()));
+        let east = TimeZone::fixed(jiff::tz::Offset::from_hours(9).unwrap());
+        for (parts, wanted) in [
+            (
+                vec![made.clone(), day("2020-11-20T15:04:02+0100")],
+                "2020-11-20T15:04:36",
+            ),
+            // Another day's date is another thing's date.
+            (
+                vec![made.clone(), day("2019-11-20T15:04:02+0100")],
+                "2020-11-20T23:04:36",
+            ),
+            (vec![made], "2020-11-20T23:04:36"),
+            (
+                vec![mvhd(0), day("2019-11-20T15:04:02+0100")],
+                "2019-11-20T15:04:02",
+            ),
+        ] {
+            let metadata = facts_of(&parts).into_metadata(&east);
+            assert_eq!(metadata.dates[0].local_text(), wanted);
+        }
     }
 
     #[test]

@@ -280,9 +280,10 @@ pub(crate) fn place_by(
 /// A location, where it is on the globe. Exactly 0, 0 is kept as read: it is likely no fix, but it is what the file says.
 pub(crate) fn location(latitude: f64, longitude: f64) -> Option<Location> {
     let valid = latitude.abs() <= 90.0 && longitude.abs() <= 180.0;
+    // Adding zero makes a negative zero a plain one.
     valid.then_some(Location {
-        latitude,
-        longitude,
+        latitude: latitude + 0.0,
+        longitude: longitude + 0.0,
     })
 }
 

@@ -39,7 +39,7 @@ impl Facts {
     }
 
     /// Where the container has an instant, a local date only tells the wall clock it was seen on; alone it counts itself.
-    fn into_metadata(self, zone: &TimeZone) -> Metadata {
+    pub(super) fn into_metadata(self, zone: &TimeZone) -> Metadata {
         let mut metadata = rules::interpret(&self.tags, zone);
         if let Some(stamp) = self.apple {
             metadata

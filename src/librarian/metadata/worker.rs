@@ -121,6 +121,7 @@ impl Worker {
         }
         let mut failure = String::new();
         for _ in 0..ATTEMPTS {
+            let started = Instant::now();
             match self.attempt(file, size) {
                 Ok((status, tags)) => {
                     self.given_up = 0;
@@ -143,6 +144,10 @@ impl Worker {
                     log::debug!("metadata worker: {why}");
                     self.running = None;
                     failure = why;
+                    // What took too long once takes too long again, and others wait.
+                    if started.elapsed() >= DEADLINE {
+                        break;
+                    }
                 }
             }
         }
