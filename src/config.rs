@@ -1,10 +1,5 @@
 //! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "this is the room that reads the environment"
-)]
-
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

@@ -65,7 +65,7 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
         } else {
             factory.inbox_line(true)?
         };
-        pass(line, scope, asked.json, &mut summary);
+        pass(&line, scope, asked.json, &mut summary);
     }
     Ok(tell(&summary, started.elapsed(), asked.json))
 }
@@ -117,14 +117,14 @@ fn places(asked: &Ingest, config: &Config) -> Result<Vec<(PathBuf, Scope)>, Stri
 }
 
 /// One pass of one line, reporting as it goes.
-fn pass(line: Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
+fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
     let bar = bar();
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let (ready, shots) = channel::bounded(64);
         let (reports, fates) = channel::bounded::<Report>(64);
-        let journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
-        let inbox = executor.spawn(Inbox::new(Arc::clone(&line)).pass(scope, ready));
+        let journeys = executor.spawn(Arc::clone(line).run(shots, reports));
+        let inbox = executor.spawn(Inbox::new(Arc::clone(line)).pass(scope, ready));
         while let Ok(report) = fates.recv().await {
             summary.count(&report);
             let depth = line.progress.depth();

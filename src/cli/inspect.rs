@@ -62,9 +62,9 @@ pub fn inspect(asked: &Inspect, config: &Config) -> Result<Ended, Box<dyn std::e
     let mut examiner = Examiner::new(config)?;
     let mut problems = false;
     for path in &asked.files {
-        let examined = examiner.examine_path(path);
-        problems |= matches!(examined.decision, "unreadable");
-        tell(path, &examined, asked.json);
+        let found = examiner.examine_path(path);
+        problems |= found.decision == "unreadable";
+        tell(path, &found, asked.json);
     }
     Ok(if problems {
         Ended::WithProblems
@@ -92,7 +92,7 @@ pub fn dry_run(
                 }
                 match entry.is {
                     EntryIs::Folder if scope.only.is_none() => {
-                        folders.push(folder.join(entry.name))
+                        folders.push(folder.join(entry.name));
                     }
                     EntryIs::File => names.push(entry.name),
                     EntryIs::Folder | EntryIs::Other => {}
@@ -223,7 +223,7 @@ impl<'a> Examiner<'a> {
             match read_file(source, &self.reader, &path, &AtomicBool::new(false)) {
                 Ok(Looked::Read(_, file)) => files.push(file),
                 Ok(Looked::NotMedia(_, reason)) => {
-                    examined.push((name.clone(), Examined::without_asset("not_media", reason)))
+                    examined.push((name.clone(), Examined::without_asset("not_media", reason)));
                 }
                 Ok(Looked::Unsettled(reason)) => examined.push((
                     name.clone(),

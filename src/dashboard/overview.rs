@@ -379,7 +379,10 @@ fn problem_of_asset(asset: &Asset) -> Option<Problem> {
     Some(Problem {
         path: lossy(asset.final_path.as_os_str()),
         sort: "damaged",
-        reason: asset.errors.join("; "),
+        reason: format!(
+            "{}. It is kept as it came; if the phone still shows it whole, send it again",
+            asset.errors.join("; ")
+        ),
         since: asset.ingested_at,
     })
 }

@@ -189,14 +189,14 @@ impl Source {
     /// Clears the inbox name of `held`, whose bytes are kept as `kept` proves, if the name still means that file.
     ///
     /// The name is first put aside, so that a file that took its place in the last moment is not the one that goes (P4).
-    pub fn clear(&self, held: &mut Held, kept: Kept, vault: &Vault) -> Result<Cleared, DiskError> {
+    pub fn clear(&self, held: &mut Held, kept: &Kept, vault: &Vault) -> Result<Cleared, DiskError> {
         let failed = |errno| DiskError::new("clear", &self.path.join(&held.path))(errno);
         let Some((folder, name)) = self.parent(&held.path).or_else(gone).map_err(failed)? else {
             return Ok(Cleared::Changed);
         };
         if !held.is_undisturbed() {
             // A writer waits at our door, or wrote where no lease could stop it: the inbox name stays with it.
-            return vault.part_from(held, &kept).map(|()| Cleared::Changed);
+            return vault.part_from(held, kept).map(|()| Cleared::Changed);
         }
         let aside = aside_name(name);
         match rustix::fs::renameat_with(&folder, name, &folder, &aside, RenameFlags::NOREPLACE) {
@@ -220,14 +220,14 @@ impl Source {
         }
         if !held.is_undisturbed() {
             put_back(&folder, &aside, name).map_err(failed)?;
-            return vault.part_from(held, &kept).map(|()| Cleared::Changed);
+            return vault.part_from(held, kept).map(|()| Cleared::Changed);
         }
         rustix::fs::unlinkat(&folder, &aside, AtFlags::empty()).map_err(failed)?;
         if held.leased && !lease::still_held(&held.file) {
             // A writer had found the file before its name went, and now waits to open it. It gets a name to write under
             // and the original becomes a file of its own.
             relink(&held.file, &folder, name).map_err(failed)?;
-            return vault.part_from(held, &kept).map(|()| Cleared::Changed);
+            return vault.part_from(held, kept).map(|()| Cleared::Changed);
         }
         held.let_go();
         Ok(Cleared::Cleared)
@@ -372,7 +372,7 @@ fn with_free_name(
             Err(Errno::EXIST) => {}
             done => return done,
         }
-        candidate = stem.to_owned();
+        stem.clone_into(&mut candidate);
         candidate.push(format!("-{count}"));
         candidate.push(extension);
     }

@@ -120,10 +120,10 @@ pub fn decide(
             .into_iter()
             .partition(|other| are_pair(files, &leader, other));
         taken = rest;
-        let members = std::iter::once(leader)
+        let members: Vec<Taken> = std::iter::once(leader)
             .chain::<Vec<Taken>>(partners)
             .collect();
-        decisions.push(shot(files, members, &mut sidecars, ledger)?);
+        decisions.push(shot(files, &members, &mut sidecars, ledger)?);
     }
     for index in sidecars {
         decisions.push(late_sidecar(files, index, ledger)?);
@@ -229,7 +229,7 @@ fn seconds_apart(one: &CaptureTime, other: &CaptureTime) -> i64 {
 /// Makes the ledger's shot of a leader, its partners and their sidecars (which it takes out of `sidecars`).
 fn shot(
     files: &[ReadFile],
-    members: Vec<Taken>,
+    members: &[Taken],
     sidecars: &mut Vec<usize>,
     ledger: Option<&Ledger>,
 ) -> Result<Decision, LedgerError> {
@@ -386,10 +386,10 @@ fn late_sidecar(
         // The key is of folder and stem; the extension, cut off again, only keeps a dot in the stem whole.
         let mut photo = stem;
         photo.push(".jpg");
-        let filed = ledger.map_or(Ok(Vec::new()), |ledger| {
+        let rows = ledger.map_or(Ok(Vec::new()), |ledger| {
             ledger.by_shot(&shot_key(&folder.join(&photo)))
         })?;
-        let photo = filed
+        let photo = rows
             .into_iter()
             .filter(|asset| {
                 asset.kind != Kind::Sidecar

@@ -14,7 +14,7 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::settle::{Seen, is_at_rest, passed_over};
+use super::settle::{PATIENCE, Rest, Seen, passed_over};
 use super::{Line, shot};
 use crate::asset::LeftBecause;
 use crate::config::Poll;
@@ -32,9 +32,6 @@ const NEW_FOLDER_LOOKS: [Duration; 3] = [
     Duration::from_secs(1),
     Duration::from_secs(5),
 ];
-
-/// How long one file that never comes to rest may hold up the others of its shot, and one pass.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A shot that has come to rest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -278,83 +275,46 @@ impl Inbox {
         };
         let seen_before = self.restless.remove(folder).unwrap_or_default();
         let mut restless = HashMap::new();
-        let mut states: HashMap<OsString, (Snapshot, Option<LeftBecause>)> = files
+        let states: HashMap<OsString, (Snapshot, Option<LeftBecause>)> = files
             .into_iter()
             .map(|(name, state, left)| (name, (state, left)))
             .collect();
-        let shots = shot::group(states.keys().cloned().collect());
         let mut unsent = states.len() as u64;
         let mut sent = 0;
-        for mut names in shots {
+        for mut names in shot::group(states.keys().cloned().collect()) {
             unsent -= names.len() as u64;
-            names.retain(|name| {
-                states.get(name).is_some_and(|(_, left)| {
-                    !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))
-                })
-            });
-            let is_left =
-                |name: &OsString| states.get(name).is_some_and(|(_, left)| left.is_some());
-            if self.only.as_ref().is_some_and(|only| !names.contains(only)) {
+            if self.is_out_of_scope(&names) || self.line.is_any_under_way(folder, &names) {
                 continue;
             }
+            names.retain(|name| self.may_be_taken(folder, name, &states));
+            let is_left =
+                |name: &OsString| states.get(name).is_some_and(|(_, left)| left.is_some());
             if names.is_empty() || (!fully && names.iter().all(is_left)) {
                 continue;
             }
-            if names
+            let looks = names.into_iter().filter_map(|name| {
+                let (state, _) = *states.get(&name)?;
+                Some((name, state))
+            });
+            let rest = Rest {
+                now: Instant::now(),
+                wall: (self.line.now)(),
+                settle: self.line.config.settle,
+            };
+            let (names, moving) = rest.divide(looks, &seen_before);
+            if let Some(next) = moving
                 .iter()
-                .any(|name| self.line.is_taken(&folder.join(name)))
+                .map(|(_, seen)| seen.rests_at(rest.settle))
+                .max()
             {
+                self.wanted.look_at(folder, next.max(rest.now + GATHER));
+                restless.extend(moving);
+            }
+            if names.is_empty() {
                 continue;
             }
-            let (now, wall) = (Instant::now(), (self.line.now)());
-            let settle = self.line.config.settle;
-            let mut still_moving = Vec::new();
-            for name in &names {
-                let Some((state, _)) = states.get(name) else {
-                    continue;
-                };
-                let seen = Seen::look(seen_before.get(name), *state, now);
-                if now < seen.rests_at(settle) && !is_at_rest(state, wall, settle) {
-                    still_moving.push((name.clone(), seen));
-                }
-            }
-            if !still_moving.is_empty() {
-                let waited = |name: &OsString| {
-                    seen_before
-                        .get(name)
-                        .is_some_and(|seen| now.duration_since(seen.since) > PATIENCE)
-                };
-                let tired = names.iter().any(waited);
-                let next = still_moving
-                    .iter()
-                    .map(|(_, seen)| seen.rests_at(settle))
-                    .min()
-                    .unwrap_or(now);
-                self.wanted.look_at(folder, next);
-                let moving: Vec<OsString> =
-                    still_moving.iter().map(|(name, _)| name.clone()).collect();
-                restless.extend(still_moving);
-                if !tired {
-                    // Those at rest wait for the others of their shot, and keep the time they have rested.
-                    for name in names.iter().filter(|name| !moving.contains(name)) {
-                        if let Some((state, _)) = states.get(name) {
-                            restless.insert(
-                                name.clone(),
-                                Seen::look(seen_before.get(name), *state, now),
-                            );
-                        }
-                    }
-                    continue;
-                }
-                names.retain(|name| !moving.contains(name));
-                if names.is_empty() {
-                    continue;
-                }
-            }
-            self.line
-                .progress
-                .backlog
-                .store(unsent + restless.len() as u64, Ordering::Relaxed);
+            let backlog = unsent + restless.len() as u64;
+            self.line.progress.backlog.store(backlog, Ordering::Relaxed);
             let shot = Ready {
                 folder: folder.to_owned(),
                 names,
@@ -365,16 +325,31 @@ impl Inbox {
                 break;
             }
         }
-        states.clear();
-        let backlog = restless.len() + self.restless.values().map(HashMap::len).sum::<usize>();
+        if !restless.is_empty() {
+            self.restless.insert(folder.to_owned(), restless);
+        }
+        let backlog = self.restless.values().map(HashMap::len).sum::<usize>();
         self.line
             .progress
             .backlog
             .store(backlog as u64, Ordering::Relaxed);
-        if !restless.is_empty() {
-            self.restless.insert(folder.to_owned(), restless);
-        }
         (sent, folders)
+    }
+
+    fn is_out_of_scope(&self, names: &[OsString]) -> bool {
+        self.only.as_ref().is_some_and(|only| !names.contains(only))
+    }
+
+    /// Whether a file is not left or done for good.
+    fn may_be_taken(
+        &self,
+        folder: &Path,
+        name: &OsStr,
+        states: &HashMap<OsString, (Snapshot, Option<LeftBecause>)>,
+    ) -> bool {
+        let left = states.get(name).and_then(|(_, left)| *left);
+        !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))
+            && !self.line.is_done(&folder.join(name))
     }
 
     /// Files that were left in the inbox and are not there any more need no row.
@@ -478,9 +453,6 @@ fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError>
     for (name, state) in names.into_iter().zip(states) {
         let Some(state) = state else { continue };
         let path = folder.join(name);
-        if line.is_taken(&path) {
-            continue;
-        }
         let left = if line.is_inbox {
             line.ledger.left(&path).unwrap_or_default()
         } else {
@@ -518,12 +490,12 @@ impl Hint {
             return self.wanted.look_at_everything();
         }
         let may_be_folder = match event.kind {
-            EventKind::Create(CreateKind::File)
-            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
             // Our own reading, and names that went away, need no look.
             EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => return,
             EventKind::Access(kind) if !is_closed_after_writing(kind) => return,
-            EventKind::Access(_) => false,
+            EventKind::Access(_)
+            | EventKind::Create(CreateKind::File)
+            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
             _ => true,
         };
         for path in &event.paths {

@@ -169,7 +169,7 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
             "it stays because [inbox] clear is `safe` and it is not known that the phone keeps its copy; it is kept as well".to_owned()
         }
         Clear::Always => {
-            match one.with_held(line, move |line, held| line.source.clear(held, kept, &line.vault)).await {
+            match one.with_held(line, move |line, held| line.source.clear(held, &kept, &line.vault)).await {
                 Ok(Cleared::Cleared) => return,
                 Ok(Cleared::Changed) => {
                     log::info!("{} was changed after it was filed; its new content is taken by itself", one.file.path.display());
@@ -226,10 +226,13 @@ async fn read_one(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
             held: Some(held),
             file,
         }),
-        Ok(Looked::NotMedia(file, reason)) => Err((
-            file.size,
-            leave(line, &file, LeftBecause::NotMedia, reason).await,
-        )),
+        Ok(Looked::NotMedia(file, reason)) => {
+            let reason = with_way_out(reason);
+            Err((
+                file.size,
+                leave(line, &file, LeftBecause::NotMedia, reason).await,
+            ))
+        }
         Ok(Looked::Unsettled(reason)) => Err((0, Fate::Unsettled(reason.to_owned()))),
         Ok(Looked::Gone) => Err((0, Fate::Gone)),
         Err(error) => {
@@ -240,6 +243,14 @@ async fn read_one(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
             ))
         }
     }
+}
+
+/// What the owner may do about a file that is no photo, where the reason doesn't say it.
+fn with_way_out(reason: String) -> String {
+    if reason.contains(';') {
+        return reason;
+    }
+    reason + "; move it out of the inbox, or name it in [inbox] ignore"
 }
 
 /// What a look at one file gave.
@@ -273,8 +284,8 @@ pub fn read_file(
     let mut file = ReadFile::unread(path);
     file.size = size;
     file.mtime = Timestamp::from_nanosecond(held.seen().mtime_ns.into()).unwrap_or_default();
-    let head = disk::head::<{ kind::HEAD }>(held.file()).map_err(DiskError::io("read", path))?;
-    file.told = kind::tell(&head, name);
+    let start = disk::head::<{ kind::HEAD }>(held.file()).map_err(DiskError::io("read", path))?;
+    file.told = kind::tell(&start, name);
     file.metadata = match &file.told {
         Told::NotMedia(reason) => {
             let reason = reason.clone();

@@ -14,6 +14,7 @@ pub mod shot;
 pub mod sidecar;
 
 use std::collections::HashSet;
+use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -229,15 +230,26 @@ impl Line {
         }
     }
 
-    /// Whether a file is on its way already, or was done in this pass.
-    pub fn is_taken(&self, path: &Path) -> bool {
+    /// Whether any of these files is on its way already.
+    pub fn is_any_under_way(&self, folder: &Path, names: &[OsString]) -> bool {
+        let under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        names
+            .iter()
+            .any(|name| under_way.contains(&folder.join(name)))
+    }
+
+    /// Whether a file found its fate in this pass.
+    pub fn is_done(&self, path: &Path) -> bool {
         let holds = |paths: &Mutex<HashSet<PathBuf>>| {
             paths
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
                 .contains(path)
         };
-        holds(&self.under_way) || self.done.as_ref().is_some_and(holds)
+        self.done.as_ref().is_some_and(holds)
     }
 
     /// Remembers, in one pass, what is done and stays where it is.
@@ -324,6 +336,7 @@ impl Line {
             .under_way
             .fetch_sub(paths.len() as u64, Ordering::Relaxed);
         if under_way.is_empty() {
+            self.progress.work_on(None);
             self.idle.0.try_send(()).unwrap_or_default();
         }
         drop(under_way);

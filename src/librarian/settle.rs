@@ -1,6 +1,7 @@
 //! Which names are left alone, and when a file has come to rest. Pure decisions.
 
-use std::ffi::OsStr;
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
@@ -110,6 +111,9 @@ fn matches(pattern: &[u8], name: &[u8]) -> bool {
         .is_some_and(|rest| rest.iter().all(|&byte| byte == b'*'))
 }
 
+/// How long one file that never comes to rest may hold up the others of its shot, and one pass.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
 /// What was seen of a file that has not come to rest.
 #[derive(Clone, Copy, Debug)]
 pub struct Seen {
@@ -131,6 +135,44 @@ impl Seen {
     /// When the file will have been at rest for long enough.
     pub fn rests_at(&self, settle: Duration) -> Instant {
         self.since + settle
+    }
+}
+
+/// The moment of a look, and how long a file must have been at rest by then.
+#[derive(Clone, Copy, Debug)]
+pub struct Rest {
+    /// The monotonic clock's reading.
+    pub now: Instant,
+    /// The wall clock's reading.
+    pub wall: Timestamp,
+    /// How long a file must be at rest.
+    pub settle: Duration,
+}
+
+impl Rest {
+    /// Divides the files of one shot into those that may go and those that wait. All of a shot go together, but a file
+    /// that does not come to rest does not hold up the others for ever.
+    pub fn divide(
+        &self,
+        files: impl Iterator<Item = (OsString, Snapshot)>,
+        seen_before: &HashMap<OsString, Seen>,
+    ) -> (Vec<OsString>, Vec<(OsString, Seen)>) {
+        let is_moving = |(_, seen): &(OsString, Seen)| {
+            self.now < seen.rests_at(self.settle)
+                && !is_at_rest(&seen.state, self.wall, self.settle)
+        };
+        let looked = files.map(|(name, state)| {
+            let seen = Seen::look(seen_before.get(&name), state, self.now);
+            (name, seen)
+        });
+        let (moving, mut resting): (Vec<_>, Vec<_>) = looked.partition(is_moving);
+        let has_waited =
+            |(_, seen): &(OsString, Seen)| self.now.duration_since(seen.since) > PATIENCE;
+        if !moving.is_empty() && !resting.iter().any(has_waited) {
+            resting.extend(moving);
+            return (Vec::new(), resting);
+        }
+        (resting.into_iter().map(|(name, _)| name).collect(), moving)
     }
 }
 
@@ -218,6 +260,44 @@ mod tests {
         assert!(
             !is_at_rest(&state(10, 2_000_000), now, settle),
             "the clock was set back"
+        );
+    }
+
+    #[test]
+    fn a_shot_goes_together_but_does_not_wait_for_ever() {
+        let start = Instant::now();
+        let state = |size| Snapshot {
+            device: (0, 0),
+            inode: 1,
+            size,
+            mtime_ns: i64::MAX,
+            ctime_ns: i64::MAX,
+        };
+        let at = |seconds| Rest {
+            now: start + Duration::from_secs(seconds),
+            wall: Timestamp::UNIX_EPOCH,
+            settle: Duration::from_secs(3),
+        };
+        let files = |size: u64| {
+            [
+                (OsString::from("a.heic"), state(1)),
+                (OsString::from("a.mov"), state(size)),
+            ]
+            .into_iter()
+        };
+        let (go, wait) = at(0).divide(files(1), &HashMap::new());
+        assert_eq!((go.len(), wait.len()), (0, 2));
+        let seen: HashMap<_, _> = wait.into_iter().collect();
+        assert_eq!(at(4).divide(files(1), &seen).0.len(), 2, "both at rest");
+        assert_eq!(
+            at(4).divide(files(2), &seen).0.len(),
+            0,
+            "the video still grows"
+        );
+        assert_eq!(
+            at(90).divide(files(3), &seen).0,
+            ["a.heic"],
+            "the still has waited long enough"
         );
     }
 

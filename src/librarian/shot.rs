@@ -22,7 +22,8 @@ pub fn sidecar_by_name(name: &OsStr) -> Option<SidecarKind> {
 /// Groups the files of one folder into shots: those with one stem, and the sidecars of any of them.
 /// A sidecar without its photo is a group of its own.
 pub fn group(mut names: Vec<OsString>) -> Vec<Vec<OsString>> {
-    names.sort_unstable();
+    // Short names first: of two copies, `IMG_1.jpg` is the original and `IMG_1 (copy).jpg` the duplicate.
+    names.sort_unstable_by(|one, other| (one.len(), one).cmp(&(other.len(), other)));
     let mut shots: Vec<Vec<OsString>> = Vec::new();
     let mut by_stem: HashMap<Vec<u8>, usize> = HashMap::new();
     let mut sidecars = Vec::new();
