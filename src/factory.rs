@@ -76,7 +76,7 @@ impl From<LedgerError> for OpenError {
 impl Factory {
     /// Makes what is missing, locks the root, opens the ledger, and finishes what an earlier run began.
     pub fn open(config: Config, now: fn() -> Timestamp) -> Result<Self, OpenError> {
-        for folder in [&config.data, &config.inbox] {
+        for folder in [&config.data, &config.inbox, &config.logs] {
             disk::make_folder(folder)?;
         }
         let lock = lock(&config)?;

@@ -1,8 +1,8 @@
 //! Dates and coordinates as cameras and programs write them, read strictly.
 
+use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::{Offset, TimeZone};
-use jiff::{SignedDuration, Timestamp};
 
 use crate::asset::{CaptureTime, CapturedFrom, Location};
 
@@ -47,16 +47,6 @@ impl Stamp {
         let instant = Offset::UTC.to_timestamp(self.local).ok()?;
         Some(instant_on_zone(instant, from, zone))
     }
-
-    /// The instant, where the zone is known.
-    pub(crate) fn instant(self) -> Option<Timestamp> {
-        let minutes = match self.zone {
-            Zone::Unknown => return None,
-            Zone::Offset(minutes) => minutes,
-            Zone::Utc => 0,
-        };
-        offset(minutes)?.to_timestamp(self.local).ok()
-    }
 }
 
 /// An instant as the appliance's own wall clock showed it.
@@ -71,23 +61,6 @@ pub(crate) fn instant_on_zone(
         offset_minutes: i16::try_from(east.seconds() / 60).ok(),
         from,
     }
-}
-
-/// An instant on the wall clock of a place so many minutes east of UTC.
-pub(crate) fn instant_at_offset(
-    instant: Timestamp,
-    minutes: i16,
-    from: CapturedFrom,
-) -> Option<CaptureTime> {
-    Some(CaptureTime {
-        local: offset(minutes)?.to_datetime(instant),
-        offset_minutes: Some(minutes),
-        from,
-    })
-}
-
-fn offset(minutes: i16) -> Option<Offset> {
-    Offset::from_seconds(i32::from(minutes) * 60).ok()
 }
 
 /// Reads `YYYY:MM:DD HH:MM[:SS[.fff]][Z|±HH[:]MM]` with any of the separators in use (`:` `-` `/` `.` for dates, blank
@@ -257,24 +230,6 @@ impl Digits<'_> {
         let digit = |at: usize| digits.get(at).map_or(0, |digit| i32::from(digit - b'0'));
         (digit(0) * 100 + digit(1) * 10 + digit(2)) * 1_000_000
     }
-}
-
-/// A stamp that has an offset tells on which wall clock an instant nearby was seen; cameras write both.
-pub(crate) fn place_by(
-    instant: Timestamp,
-    hint: Option<Stamp>,
-    zone: &TimeZone,
-    from: CapturedFrom,
-) -> CaptureTime {
-    let near = hint.and_then(|hint| {
-        let Zone::Offset(minutes) = hint.zone else {
-            return None;
-        };
-        let apart = hint.instant()?.duration_since(instant).abs();
-        (apart <= SignedDuration::from_hours(1)).then_some(minutes)
-    });
-    near.and_then(|minutes| instant_at_offset(instant, minutes, from))
-        .unwrap_or_else(|| instant_on_zone(instant, from, zone))
 }
 
 /// A location, where it is on the globe. Exactly 0, 0 is kept as read: it is likely no fix, but it is what the file says.

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 
 use super::source::{Source, find};
-use super::stamp::{Stamp, place_by};
+use super::stamp::{Stamp, instant_on_zone};
 use super::tags::Tags;
 use super::{asf, matroska, quicktime, riff, rules, transport};
 use crate::asset::{CapturedFrom, Location, Metadata};
@@ -38,7 +38,8 @@ impl Facts {
         }
     }
 
-    /// Where the container has an instant, a local date only tells the wall clock it was seen on; alone it counts itself.
+    /// Where the container has an instant, that counts, on the appliance's zone like every other video's; a local date
+    /// counts alone.
     pub(super) fn into_metadata(self, zone: &TimeZone) -> Metadata {
         let mut metadata = rules::interpret(&self.tags, zone);
         if let Some(stamp) = self.apple {
@@ -47,12 +48,8 @@ impl Facts {
                 .extend(stamp.on_zone(CapturedFrom::QuickTimeCreationDate, zone));
         }
         if let Some(instant) = self.instant {
-            metadata.dates.push(place_by(
-                instant,
-                self.local,
-                zone,
-                CapturedFrom::VideoCreationTime,
-            ));
+            let from = CapturedFrom::VideoCreationTime;
+            metadata.dates.push(instant_on_zone(instant, from, zone));
         } else if let Some(stamp) = self.local {
             metadata
                 .dates
