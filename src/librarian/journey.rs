@@ -14,7 +14,7 @@ use super::{Fate, Line, Reader, Report};
 use crate::asset::{Asset, Left, LeftBecause};
 use crate::config::Clear;
 use crate::disk::{self, Cleared, DiskError, Held, Hold, Kept, Placing, Source};
-use crate::ledger::{Change, Outcome, Shot, Verdict};
+use crate::ledger::{Change, LedgerError, Outcome, Shot, Verdict};
 
 /// One file under our hands, with all that is known of it.
 struct Read {
@@ -25,22 +25,19 @@ struct Read {
 
 /// Takes the files of one shot all the way. Every file gets a fate; no error of one keeps another.
 pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report> {
+    // settle, the last word: nobody has it open for writing; read: SHA-256 and metadata; decide: what belongs together,
+    // when it was taken, where it goes; or why it stays.
+    let looked = {
+        let _turn = line.readers.acquire().await;
+        let (line, paths) = (Arc::clone(line), paths.to_vec());
+        unblock(move || read_and_decide(&line, paths)).await
+    };
     let mut reports = Vec::new();
-    // settle, the last word: nobody has it open for writing; then read: SHA-256 and metadata.
-    let mut read = Vec::new();
-    for path in paths {
-        match read_one(line, path).await {
-            Ok(one) => read.push(Some(one)),
-            Err((size, fate)) => reports.push(Report {
-                path: path.clone(),
-                size,
-                fate,
-            }),
-        }
+    for not_read in looked.others {
+        reports.push(not_read.told(line).await);
     }
-    // decide: what belongs together, when it was taken, where it goes; or why it stays.
-    let files = read.iter().flatten().map(|one| one.file.clone()).collect();
-    let decisions = match decided(line, files).await {
+    let mut read: Vec<Option<Read>> = looked.read.into_iter().map(Some).collect();
+    let decisions = match looked.decisions {
         Ok(decisions) => decisions,
         Err(error) => {
             reports.extend(read.iter().flatten().map(|one| one.report(put_off(&error))));
@@ -215,33 +212,57 @@ impl Read {
     }
 }
 
-async fn read_one(line: &Arc<Line>, path: &Path) -> Result<Read, (u64, Fate)> {
-    let read = {
-        let _turn = line.readers.acquire().await;
-        let (line, path) = (Arc::clone(line), path.to_owned());
-        unblock(move || read_file(&line.source, &line.reader, &path, &line.halt)).await
-    };
-    match read {
-        Ok(Looked::Read(held, file)) => Ok(Read {
-            held: Some(held),
-            file,
-        }),
-        Ok(Looked::NotMedia(file, reason)) => {
-            let reason = with_way_out(reason);
-            Err((
-                file.size,
-                leave(line, &file, LeftBecause::NotMedia, reason).await,
-            ))
+/// What reading the files of one shot gave.
+struct LookedAt {
+    read: Vec<Read>,
+    /// About `read`, by index.
+    decisions: Result<Vec<Decision>, LedgerError>,
+    others: Vec<NotRead>,
+}
+
+/// A file that goes no further.
+struct NotRead {
+    file: ReadFile,
+    outcome: Result<Looked, DiskError>,
+}
+
+impl NotRead {
+    async fn told(self, line: &Arc<Line>) -> Report {
+        let (path, size) = (self.file.path.clone(), self.file.size);
+        let fate = match self.outcome {
+            Ok(Looked::NotMedia(file, reason)) => {
+                leave(line, &file, LeftBecause::NotMedia, with_way_out(reason)).await
+            }
+            Ok(Looked::Unsettled(reason)) => Fate::Unsettled(reason.to_owned()),
+            Ok(Looked::Gone | Looked::Read(..)) => Fate::Gone,
+            Err(error) => refuse(line, &self.file, &error).await,
+        };
+        Report { path, size, fate }
+    }
+}
+
+/// Reads every file of a shot and decides about them. Blocks.
+fn read_and_decide(line: &Line, paths: Vec<PathBuf>) -> LookedAt {
+    let mut read = Vec::new();
+    let mut others = Vec::new();
+    for path in paths {
+        match read_file(&line.source, &line.reader, &path, &line.halt) {
+            Ok(Looked::Read(held, file)) => read.push(Read {
+                held: Some(held),
+                file,
+            }),
+            outcome => others.push(NotRead {
+                file: ReadFile::unread(&path),
+                outcome,
+            }),
         }
-        Ok(Looked::Unsettled(reason)) => Err((0, Fate::Unsettled(reason.to_owned()))),
-        Ok(Looked::Gone) => Err((0, Fate::Gone)),
-        Err(error) => {
-            let file = ReadFile::unread(path);
-            Err((
-                0,
-                leave(line, &file, LeftBecause::Unreadable, error.to_string()).await,
-            ))
-        }
+    }
+    let files: Vec<ReadFile> = read.iter().map(|one| one.file.clone()).collect();
+    let decisions = decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone);
+    LookedAt {
+        read,
+        decisions,
+        others,
     }
 }
 
@@ -308,14 +329,6 @@ pub fn read_file(
         return Ok(Looked::Unsettled("it changed while it was read"));
     }
     Ok(Looked::Read(held, file))
-}
-
-async fn decided(
-    line: &Arc<Line>,
-    files: Vec<ReadFile>,
-) -> Result<Vec<Decision>, crate::ledger::LedgerError> {
-    let line = Arc::clone(line);
-    unblock(move || decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone)).await
 }
 
 /// A disk that refuses: what may be different in a moment is tried again, the rest is a problem for the owner.
