@@ -198,12 +198,12 @@ fn p1_p5_a_daemon_killed_again_and_again_files_everything_in_the_end() {
         });
         factory.kill();
         assert_nothing_is_lost(&factory, &given, &format!("in round {round}"));
-        // The next round's photos have the same names; those of earlier rounds lie in folders of their own already.
-        let aside = factory.inbox().join(format!("round-{round}"));
-        fs::create_dir_all(&aside).unwrap();
-        for entry in fs::read_dir(factory.inbox()).unwrap().flatten() {
-            if entry.file_type().unwrap().is_file() {
-                fs::rename(entry.path(), aside.join(entry.file_name())).unwrap();
+        // The next round's photos have the same names: what is left of this one's makes room.
+        for path in factory.waiting() {
+            if path.parent() == Some(&factory.inbox()) {
+                let aside = factory.inbox().join(format!("round-{round}"));
+                fs::create_dir_all(&aside).unwrap();
+                fs::rename(&path, aside.join(path.file_name().unwrap())).unwrap();
             }
         }
     }
