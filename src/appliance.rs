@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use jiff::Timestamp;
+use photo_factory_kernel::memory;
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Timer, channel, unblock};
@@ -85,7 +86,7 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         let watch = executor.spawn(Inbox::new(Arc::clone(&line)).watch(ready));
         let beats = executor.spawn(beat(Arc::clone(&line), Arc::clone(&monitor)));
         let probes = executor.spawn(probe(Arc::clone(&line), Arc::clone(&monitor)));
-        let rests = executor.spawn(rest_worker(Arc::clone(&line)));
+        let rests = executor.spawn(rest(Arc::clone(&line)));
         executor
             .spawn(async move { fates.for_each(|report| tell(&report)).await })
             .detach();
@@ -215,12 +216,25 @@ async fn probe(line: Arc<Line>, monitor: Arc<Monitor>) {
     }
 }
 
-/// Lets the metadata worker go when it has had nothing to do.
-async fn rest_worker(line: Arc<Line>) {
+/// Lets the metadata worker go when it has had nothing to do, and gives back the memory that work took.
+async fn rest(line: Arc<Line>) {
+    let mut given_back = None;
     loop {
         Timer::after(WORKER_REST).await;
+        let moved = line.progress.moved();
+        if line.progress.depth() > 0 || moved == given_back {
+            continue;
+        }
         let line = Arc::clone(&line);
-        unblock(move || line.reader.rest(WORKER_REST)).await;
+        let is_resting = unblock(move || {
+            line.reader.rest(WORKER_REST);
+            line.reader.worker_pid().is_none()
+        })
+        .await;
+        memory::give_back();
+        if is_resting {
+            given_back = moved;
+        }
     }
 }
 

@@ -9,12 +9,16 @@ use std::sync::atomic::AtomicBool;
 
 use jiff::Timestamp;
 use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 use crate::asset::Asset;
 use crate::config::{Clear, Config};
 use crate::disk::{self, DiskError, Recovered, Source, Vault};
 use crate::ledger::{Change, Desk, Ledger, LedgerError};
 use crate::librarian::{Errand, Line, Reader};
+
+/// Descriptors enough for all photos under way.
+const OPEN_FILES: u64 = 4096;
 
 /// The opened factory. While it lives, no other process works on the same root.
 pub struct Factory {
@@ -80,6 +84,7 @@ impl Factory {
             disk::make_folder(folder)?;
         }
         let lock = lock(&config)?;
+        allow_open_files();
         let halt = Arc::new(AtomicBool::new(false));
         let vault = Arc::new(Vault::open(&config.storage, Arc::clone(&halt))?);
         let ledger = Arc::new(Ledger::open(&config.data)?);
@@ -142,6 +147,19 @@ impl Factory {
             self.now,
             Arc::clone(&self.halt),
         ))
+    }
+}
+
+/// Every photo under way is an open file, and the usual limit of 1,024 leaves little beside them.
+fn allow_open_files() {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = limit
+        .maximum
+        .map_or(OPEN_FILES, |most| most.min(OPEN_FILES));
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(wanted);
+        // Refused: then a photo that finds no descriptor waits for the next look.
+        setrlimit(Resource::Nofile, limit).unwrap_or_default();
     }
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use photo_factory::cli;
 
 fn main() -> ExitCode {
+    photo_factory_kernel::memory::share_heaps();
     let arguments: Vec<String> = std::env::args_os()
         .map(|argument| argument.to_string_lossy().into_owned())
         .collect();

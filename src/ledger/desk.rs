@@ -15,6 +15,8 @@ use super::{Change, Ledger, LedgerError, Outcome, lock};
 
 /// The most changes of one commit: beyond this, sharing gains little and everyone waits.
 const MOST_CHANGES: usize = 256;
+/// So few journeys under way wait for each other: their photos come slowly, and each commit wears the card.
+const FEW: usize = 64;
 /// How long the first that asks may wait for others.
 const LONGEST_WAIT: Duration = Duration::from_millis(250);
 
@@ -172,8 +174,15 @@ impl Clerk {
             for mail in inbox.try_iter() {
                 self.sort(mail);
             }
-            let nobody_else = self.waiting.len() >= self.in_flight.load(Ordering::SeqCst);
-            if nobody_else || self.closed || self.changes_waiting() >= MOST_CHANGES {
+            // Of few, all; of many, half: the others go on meanwhile, and nobody waits for the slowest.
+            let in_flight = self.in_flight.load(Ordering::SeqCst);
+            let worth_it = if in_flight > FEW {
+                in_flight / 2
+            } else {
+                in_flight
+            };
+            let enough = self.waiting.len() >= worth_it;
+            if enough || self.closed || self.changes_waiting() >= MOST_CHANGES {
                 return;
             }
             let left = deadline.saturating_duration_since(Instant::now());

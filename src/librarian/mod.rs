@@ -34,8 +34,8 @@ use crate::ledger::{Desk, Ledger};
 pub use inbox::{Inbox, Ready, Scope, Wanted};
 pub use metadata::Reader;
 
-/// Shots under way at once: enough to fill a commit, few enough for the descriptors of a small board.
-const SHOTS_UNDER_WAY: usize = 256;
+/// Shots under way at once: one half fills a commit while the other is read and placed.
+const SHOTS_UNDER_WAY: usize = 512;
 
 /// Files being placed at once: their syncs share the file system's journal commits.
 const PLACED_AT_ONCE: usize = 24;

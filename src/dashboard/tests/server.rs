@@ -285,22 +285,15 @@ fn the_export_over_the_socket_equals_the_one_from_the_files() {
     let data = Data::new();
     let ledger = ledger(&data.0, 1_100);
     let server = Server::start(site(&data.0, &ledger)).unwrap();
-    for (format, csv) in [(Format::JsonLines, false), (Format::Csv, true)] {
+    for format in [Format::JsonLines, Format::Csv] {
         let mut direct = Vec::new();
         write_rows(&ledger, format, &mut direct).unwrap();
         let mut asked = Vec::new();
-        crate::cli::export::export(&data.0, csv, &mut asked).unwrap();
+        assert_eq!(ask(&data.0, format.route(), &mut asked).unwrap(), Answer::Done);
         assert!(asked == direct, "{format:?}");
         assert!(asked.len() > 200_000);
     }
     server.stop();
-    drop(ledger);
-    let mut from_files = Vec::new();
-    crate::cli::export::export(&data.0, false, &mut from_files).unwrap();
-    assert_eq!(
-        String::from_utf8(from_files).unwrap().lines().count(),
-        1_100
-    );
 }
 
 #[test]
@@ -363,50 +356,4 @@ fn a_data_folder_with_a_very_long_name_has_a_socket_too() {
         ask(&long, "/healthz", &mut sink).unwrap(),
         Answer::NotRunning
     );
-}
-
-#[test]
-fn status_asks_the_appliance_and_else_opens_the_files_and_makes_none() {
-    let data = Data::new();
-    let status = |json| {
-        let mut out = Vec::new();
-        crate::cli::status::status(&data.0, json, now(), TimeZone::UTC, &mut out).unwrap();
-        String::from_utf8(out).unwrap()
-    };
-    assert!(status(false).starts_with("TROUBLE: Photo Factory is not running"));
-    assert_eq!(std::fs::read_dir(&data.0).unwrap().count(), 0);
-
-    let ledger = ledger(&data.0, 5);
-    let server = Server::start(site(&data.0, &ledger)).unwrap();
-    assert!(status(false).starts_with("LOOK: One file in the inbox"));
-    let json: serde_json::Value = serde_json::from_str(&status(true)).unwrap();
-    assert_eq!(json["activity"]["state"], "watching");
-    server.stop();
-    drop(ledger);
-
-    let stopped = status(false);
-    assert!(stopped.starts_with("TROUBLE: Photo Factory is not running"));
-    assert!(stopped.contains("kept       5 "), "{stopped}");
-}
-
-#[test]
-fn export_without_a_ledger_says_so_and_a_reader_that_has_enough_is_no_error() {
-    struct Closed;
-    impl Write for Closed {
-        fn write(&mut self, _: &[u8]) -> std::io::Result<usize> {
-            Err(std::io::ErrorKind::BrokenPipe.into())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-    let data = Data::new();
-    let none = crate::cli::export::export(&data.0, false, &mut Vec::new());
-    assert!(none.unwrap_err().to_string().contains("no ledger"));
-    let ledger = ledger(&data.0, 2);
-    let server = Server::start(site(&data.0, &ledger)).unwrap();
-    crate::cli::export::export(&data.0, false, &mut Closed).unwrap();
-    server.stop();
-    drop(ledger);
-    crate::cli::export::export(&data.0, true, &mut Closed).unwrap();
 }

@@ -1,8 +1,5 @@
 //! A read lease: the kernel's word that nobody has a file open for writing, and its delay of whoever wants to.
 //!
-//! This is a crate of its own because `fcntl(F_SETLEASE)` has no safe wrapper in the crates we use, while
-//! Photo Factory itself forbids unsafe code. Nothing else belongs here.
-//!
 //! See `fcntl(2)`, "Leases": a lease can be had on files that our user owns (or with `CAP_LEASE`), on local file systems.
 
 use std::fs::File;
