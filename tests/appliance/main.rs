@@ -16,6 +16,7 @@ mod factory;
 mod fixtures;
 mod growing_files;
 mod ingest;
+mod line;
 mod page;
 mod promises;
 mod syncthing;

@@ -289,7 +289,10 @@ fn the_export_over_the_socket_equals_the_one_from_the_files() {
         let mut direct = Vec::new();
         write_rows(&ledger, format, &mut direct).unwrap();
         let mut asked = Vec::new();
-        assert_eq!(ask(&data.0, format.route(), &mut asked).unwrap(), Answer::Done);
+        assert_eq!(
+            ask(&data.0, format.route(), &mut asked).unwrap(),
+            Answer::Done
+        );
         assert!(asked == direct, "{format:?}");
         assert!(asked.len() > 200_000);
     }
