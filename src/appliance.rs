@@ -251,6 +251,7 @@ fn tell(report: &Report) {
             asset.final_path.display()
         ),
         Fate::Unsettled(reason) => log::debug!("{path}: {reason}"),
+        Fate::PutOff(reason) => log::warn!("{path} waits: {reason}"),
         Fate::Left(..) | Fate::Gone => {}
     }
 }

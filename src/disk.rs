@@ -80,6 +80,16 @@ impl DiskError {
         Self::io("go on with", path)(io::Error::other("the work on it ended unexpectedly"))
     }
 
+    /// Whether it says that the file or folder is not there (any more), or is a link now.
+    pub fn is_gone(&self) -> bool {
+        let is_link = self.source.raw_os_error() == Some(rustix::io::Errno::LOOP.raw_os_error());
+        is_link
+            || matches!(
+                self.source.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            )
+    }
+
     /// Whether the disk has no room left.
     pub fn is_full(&self) -> bool {
         matches!(
@@ -208,24 +218,40 @@ fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
 /// Errors: what reading says; a file shorter than `size` is an `UnexpectedEof`; once `halt` is set, `Interrupted`.
 pub fn hash(file: &File, size: u64, halt: &AtomicBool) -> io::Result<FileHash> {
     let mut digest = Sha256::new();
-    let mut buffer = vec![0; BUFFER];
-    let mut position = 0;
     // Only advice: a file system that doesn't know it reads all the same.
     rustix::fs::fadvise(file, 0, None, Advice::Sequential).unwrap_or_default();
+    read_through(file, size, halt, |bytes| {
+        digest.update(bytes);
+        Ok(())
+    })?;
+    Ok(FileHash(digest.finalize().into()))
+}
+
+/// Hands the first `size` bytes of a file to `take`, in order, in pieces of up to [`BUFFER`].
+fn read_through(
+    file: &File,
+    size: u64,
+    halt: &AtomicBool,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut buffer = vec![0; BUFFER];
+    let mut position = 0;
     while position < size {
         if halt.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::Interrupted.into());
         }
-        let read = match file.read_at(&mut buffer, position) {
+        let wanted = usize::try_from(size - position).map_or(BUFFER, |rest| rest.min(BUFFER));
+        match file.read_at(buffer.get_mut(..wanted).unwrap_or_default(), position) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Ok(read) => {
+                take(buffer.get(..read).unwrap_or_default())?;
+                position += read as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
-        };
-        digest.update(buffer.get(..read).unwrap_or_default());
-        position += read as u64;
+        }
     }
-    Ok(FileHash(digest.finalize().into()))
+    Ok(())
 }
 
 /// The first `LENGTH` bytes of a file, or all there are.

@@ -88,7 +88,7 @@ impl Factory {
         let halt = Arc::new(AtomicBool::new(false));
         let vault = Arc::new(Vault::open(&config.storage, Arc::clone(&halt))?);
         let ledger = Arc::new(Ledger::open(&config.data)?);
-        recover(&ledger, &vault, now)?;
+        recover(&ledger, &vault, &Source::open(&config.inbox)?, now)?;
         let desk = {
             let vault = Arc::clone(&vault);
             Desk::start(
@@ -178,15 +178,25 @@ fn lock(config: &Config) -> Result<File, OpenError> {
 }
 
 /// Finishes what stands in Originals, takes back what does not. The inbox names are then met as duplicates, or anew (P5).
-fn recover(ledger: &Ledger, vault: &Vault, now: fn() -> Timestamp) -> Result<(), OpenError> {
+/// What can't be looked at now is left for the next start.
+fn recover(
+    ledger: &Ledger,
+    vault: &Vault,
+    inbox: &Source,
+    now: fn() -> Timestamp,
+) -> Result<(), OpenError> {
     let mut changes = Vec::new();
     for intent in ledger.intents()? {
-        changes.push(match vault.recover(&intent)? {
-            Recovered::Stands => Change::Finish(intent.id),
-            Recovered::Nothing => Change::Withdraw(intent.id),
-            Recovered::SomethingElse => {
+        changes.push(match vault.recover(&intent, inbox) {
+            Ok(Recovered::Stands) => Change::Finish(intent.id),
+            Ok(Recovered::Nothing) => Change::Withdraw(intent.id),
+            Ok(Recovered::SomethingElse) => {
                 warn_of_stranger(&intent);
                 Change::Withdraw(intent.id)
+            }
+            Err(error) => {
+                log::warn!("{error}; its placement was interrupted and is looked at again at the next start");
+                continue;
             }
         });
     }

@@ -136,7 +136,11 @@ fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
             ));
             if json {
                 println!("{}", line_of(&report));
-            } else if !matches!(report.fate, Fate::Unsettled(_) | Fate::Gone) && bar.is_hidden() {
+            } else if !matches!(
+                report.fate,
+                Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone
+            ) && bar.is_hidden()
+            {
                 println!("{}", sentence(&report));
             }
         }
@@ -195,7 +199,9 @@ fn line_of(report: &Report) -> Value {
         Fate::Filed(asset) => ("new", Some(asset), None),
         Fate::Duplicate(asset) => ("duplicate", Some(asset), None),
         Fate::Left(why, reason) => (why.as_str(), None, Some(reason.as_str())),
-        Fate::Unsettled(reason) => ("unsettled", None, Some(reason.as_str())),
+        Fate::Unsettled(reason) | Fate::PutOff(reason) => {
+            ("unsettled", None, Some(reason.as_str()))
+        }
         Fate::Gone => ("unsettled", None, Some("it is gone")),
     };
     json!({
@@ -218,7 +224,9 @@ fn sentence(report: &Report) -> String {
         Fate::Duplicate(asset) => {
             format!("{path} is kept already as {}", asset.final_path.display())
         }
-        Fate::Left(_, reason) | Fate::Unsettled(reason) => format!("{path} stays: {reason}"),
+        Fate::Left(_, reason) | Fate::Unsettled(reason) | Fate::PutOff(reason) => {
+            format!("{path} stays: {reason}")
+        }
         Fate::Gone => format!("{path} is gone"),
     }
 }
@@ -250,7 +258,7 @@ fn tell(summary: &Summary, took: Duration, json: bool) -> Ended {
             println!("{} is filed, but damaged: {errors}", path.display());
         }
         for (path, fate) in &summary.others {
-            if let Fate::Left(_, reason) | Fate::Unsettled(reason) = fate {
+            if let Fate::Left(_, reason) | Fate::Unsettled(reason) | Fate::PutOff(reason) = fate {
                 println!("{} stays in the inbox: {reason}", path.display());
             }
         }

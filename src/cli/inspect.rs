@@ -220,7 +220,7 @@ impl<'a> Examiner<'a> {
         let name_of = |path: &Path| path.file_name().unwrap_or_default().to_owned();
         for name in group {
             let path = folder.join(name);
-            match read_file(source, &self.reader, &path, &AtomicBool::new(false)) {
+            match read_file(source, &self.reader, &path, None, &AtomicBool::new(false)) {
                 Ok(Looked::Read(_, file)) => files.push(file),
                 Ok(Looked::NotMedia(_, reason)) => {
                     examined.push((name.clone(), Examined::without_asset("not_media", reason)));

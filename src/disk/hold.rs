@@ -6,6 +6,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use photo_factory_kernel::lease;
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
@@ -24,7 +25,7 @@ static ASIDE_COUNT: AtomicU64 = AtomicU64::new(0);
 /// A folder that photos come from: the inbox, or a folder that is copied from.
 #[derive(Debug)]
 pub struct Source {
-    root: OwnedFd,
+    root: RwLock<Arc<OwnedFd>>,
     path: PathBuf,
 }
 
@@ -83,7 +84,7 @@ impl Source {
     /// Opens the folder.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         Ok(Self {
-            root: open_root(path)?,
+            root: RwLock::new(Arc::new(open_root(path)?)),
             path: path.to_owned(),
         })
     }
@@ -96,7 +97,7 @@ impl Source {
     /// The names in the folder `relative`, in no order. A folder that is gone or became a link is an error.
     pub fn list(&self, relative: &Path) -> Result<Vec<Entry>, DiskError> {
         let failed = |errno| DiskError::new("read the folder", &self.path.join(relative))(errno);
-        let folder = open_below(&self.root, relative).map_err(failed)?;
+        let folder = open_below(&self.root(), relative).map_err(failed)?;
         let mut entries = Vec::new();
         for entry in Dir::read_from(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -130,7 +131,7 @@ impl Source {
         relative: &Path,
         names: &[&OsStr],
     ) -> Result<Vec<Option<Snapshot>>, DiskError> {
-        let folder = open_below(&self.root, relative)
+        let folder = open_below(&self.root(), relative)
             .map_err(|errno| DiskError::new("read the folder", &self.path.join(relative))(errno))?;
         let state = |name: &&OsStr| {
             let stat = stat_name(&folder, name).ok()?;
@@ -188,15 +189,28 @@ impl Source {
 
     /// Clears the inbox name of `held`, whose bytes are kept as `kept` proves, if the name still means that file.
     ///
-    /// The name is first put aside, so that a file that took its place in the last moment is not the one that goes (P4).
+    /// The name is first put aside, so that a file that took its place in the last moment is not the one that goes. However
+    /// it ends, the original is then a file of its own: no other name leads to its inode (P3, P4).
     pub fn clear(&self, held: &mut Held, kept: &Kept, vault: &Vault) -> Result<Cleared, DiskError> {
+        let cleared = self.try_clear(held);
+        if !matches!(cleared, Ok(Cleared::Cleared))
+            || held.has_other_names()
+            || !held.is_undisturbed()
+        {
+            vault.part_from(held, kept)?;
+        }
+        held.let_go();
+        cleared
+    }
+
+    fn try_clear(&self, held: &Held) -> Result<Cleared, DiskError> {
         let failed = |errno| DiskError::new("clear", &self.path.join(&held.path))(errno);
         let Some((folder, name)) = self.parent(&held.path).or_else(gone).map_err(failed)? else {
             return Ok(Cleared::Changed);
         };
         if !held.is_undisturbed() {
             // A writer waits at our door, or wrote where no lease could stop it: the inbox name stays with it.
-            return vault.part_from(held, kept).map(|()| Cleared::Changed);
+            return Ok(Cleared::Changed);
         }
         let aside = aside_name(name);
         match rustix::fs::renameat_with(&folder, name, &folder, &aside, RenameFlags::NOREPLACE) {
@@ -214,23 +228,49 @@ impl Source {
             Err(errno) => return Err(failed(errno)),
         }
         let stat = stat_name(&folder, &aside).map_err(failed)?;
-        if !Snapshot::of(&stat).same_content(&held.seen) {
+        let is_ours = Snapshot::of(&stat).same_content(&held.seen);
+        if !is_ours || (held.leased && !lease::still_held(&held.file)) {
             put_back(&folder, &aside, name).map_err(failed)?;
             return Ok(Cleared::Changed);
         }
-        if !held.is_undisturbed() {
-            put_back(&folder, &aside, name).map_err(failed)?;
-            return vault.part_from(held, kept).map(|()| Cleared::Changed);
-        }
         rustix::fs::unlinkat(&folder, &aside, AtFlags::empty()).map_err(failed)?;
         if held.leased && !lease::still_held(&held.file) {
-            // A writer had found the file before its name went, and now waits to open it. It gets a name to write under
-            // and the original becomes a file of its own.
-            relink(&held.file, &folder, name).map_err(failed)?;
-            return vault.part_from(held, kept).map(|()| Cleared::Changed);
+            // A writer had found the file before its name went, and now waits to open it: it gets a name to write under.
+            // Where no link is left to make one from, its writing was begun after the file was gone.
+            match relink(&held.file, &folder, name) {
+                Ok(()) => return Ok(Cleared::Changed),
+                Err(Errno::NOENT) => {}
+                Err(errno) => return Err(failed(errno)),
+            }
         }
-        held.let_go();
         Ok(Cleared::Cleared)
+    }
+
+    /// Whether this name leads to the inode of that state.
+    pub(super) fn leads_to(&self, relative: &Path, seen: &Snapshot) -> bool {
+        let stat = self
+            .parent(relative)
+            .ok()
+            .flatten()
+            .and_then(|(folder, name)| stat_name(&folder, name).ok());
+        stat.is_some_and(|stat| Snapshot::of(&stat).same_inode(seen))
+    }
+
+    /// Whether the folder's path still leads to the folder that was opened; if not, it is opened anew.
+    pub fn reopen_if_replaced(&self) -> Result<bool, DiskError> {
+        let opened = open_root(&self.path)?;
+        let failed = |errno| DiskError::new("look at", &self.path)(errno);
+        let there = Snapshot::of(&stat_file(&opened).map_err(failed)?);
+        let ours = Snapshot::of(&stat_file(&*self.root()).map_err(failed)?);
+        if there.same_inode(&ours) {
+            return Ok(false);
+        }
+        *self.root.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+        Ok(true)
+    }
+
+    fn root(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.root.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Gives a file that was put aside by an interrupted [`Source::clear`] its name back. Returns whether it was one.
@@ -250,7 +290,7 @@ impl Source {
         let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
             return Err(Errno::INVAL);
         };
-        Ok(Some((open_below(&self.root, parent)?, name)))
+        Ok(Some((open_below(&self.root(), parent)?, name)))
     }
 }
 
@@ -277,9 +317,22 @@ impl Held {
 
     /// Whether its content is still what it was when it was opened, and nobody waits to change it.
     pub fn is_undisturbed(&self) -> bool {
-        let unchanged =
-            stat_file(&self.file).is_ok_and(|stat| Snapshot::of(&stat).same_content(&self.seen));
+        let Ok(stat) = stat_file(&self.file) else {
+            return false;
+        };
+        let now = Snapshot::of(&stat);
+        // Our links and modes move the change time of a leased file; of another, only somebody else does.
+        let unchanged = if self.leased {
+            now.same_content(&self.seen)
+        } else {
+            now == self.seen
+        };
         unchanged && (!self.leased || lease::still_held(&self.file))
+    }
+
+    /// Whether more than one name leads to it.
+    pub(super) fn has_other_names(&self) -> bool {
+        stat_file(&self.file).is_ok_and(|stat| stat.stx_nlink > 1)
     }
 
     /// Gives the lease back: whoever waits to write goes on.

@@ -5,16 +5,17 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rustix::fs::{AtFlags, CWD, Mode, OFlags, RenameFlags, Timespec, Timestamps};
+use rustix::fs::{AtFlags, CWD, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps};
 use rustix::io::Errno;
 
 use super::{
-    BUFFER, DiskError, Held, Snapshot, TEMPORARY_PREFIX, forget_pages, hash, open_below, open_root,
+    DiskError, Held, Snapshot, Source, TEMPORARY_PREFIX, forget_pages, hash, open_below, open_root,
     stat_file, stat_name,
 };
 use crate::asset::{Asset, AssetId, FileHash};
@@ -79,9 +80,10 @@ impl Vault {
         &self.path
     }
 
-    /// Whether nothing stands at `final_path` (relative to Storage).
+    /// Whether nothing is seen to stand at `final_path` (relative to Storage). A disk that fails to answer is met, and
+    /// told of, when the file is placed.
     pub fn is_free(&self, final_path: &Path) -> bool {
-        matches!(self.stat(final_path), Err(Errno::NOENT))
+        self.stat(final_path).is_err()
     }
 
     /// Makes a durable, read-only file with the bytes of `held` stand at the asset's final path.
@@ -98,7 +100,11 @@ impl Vault {
         if !linked {
             self.copy(held, asset, &folder, name)?;
         }
-        rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
+        if let Err(errno) = rustix::fs::fsync(&folder) {
+            // A name that may not last: the next attempt must find it free, not make it `-1`.
+            discard(&folder, name).unwrap_or_default();
+            return Err(self.failed("sync the folder", parent)(errno));
+        }
         Ok(Kept {
             final_path: asset.final_path.clone(),
             id: asset.id,
@@ -114,7 +120,7 @@ impl Vault {
             return Ok(None);
         };
         let shares_inode = seen.same_inode(held.seen());
-        if seen.size != asset.size || !self.has_hash(&file, asset)? {
+        if !self.has_hash(&file, asset)? {
             return Ok(None);
         }
         if shares_inode && stat_file(&file).is_ok_and(|stat| stat.stx_nlink < 2) {
@@ -131,54 +137,110 @@ impl Vault {
         }))
     }
 
-    /// Looks at what an interrupted placement of `asset` had come to, and removes its temporary file.
-    pub fn recover(&self, asset: &Asset) -> Result<Recovered, DiskError> {
+    /// Looks at what an interrupted placement of `asset` had come to, and removes its temporary files.
+    pub fn recover(&self, asset: &Asset, inbox: &Source) -> Result<Recovered, DiskError> {
         let parent = asset.final_path.parent().unwrap_or(Path::new(""));
+        let name = asset.final_path.file_name().unwrap_or_default();
         let Ok(folder) = open_below(&self.root, parent) else {
             return Ok(Recovered::Nothing);
         };
-        discard(&folder, &temporary_name(asset.id))
+        discard_temporary(&folder, asset.id)
             .map_err(self.failed("remove our temporary file for", &asset.final_path))?;
         let Some((file, seen)) = self.open_original(&asset.final_path)? else {
             return Ok(Recovered::Nothing);
         };
-        if seen.size != asset.size || !self.has_hash(&file, asset)? {
+        let has_other_names = || stat_file(&file).is_ok_and(|stat| stat.stx_nlink > 1);
+        let in_inbox = || has_other_names() && inbox.leads_to(&asset.inbox_path, &seen);
+        if in_inbox() {
+            // A link that was never finished, to a file that anybody may have written to since: the claim is taken back,
+            // and the file is met in the inbox like any other.
+            let temporary = temporary_name(asset.id);
+            let failed = |errno| self.failed("take back the name", &asset.final_path)(errno);
+            rustix::fs::renameat(&folder, name, &folder, &temporary).map_err(failed)?;
+            if in_inbox() {
+                discard(&folder, &temporary).map_err(failed)?;
+                rustix::fs::fsync(&folder).map_err(failed)?;
+                return Ok(Recovered::Nothing);
+            }
+            claim(&folder, &temporary, name).map_err(failed)?;
+        }
+        if !self.has_hash(&file, asset)? {
             return Ok(Recovered::SomethingElse);
         }
-        self.make_durable(&file, &asset.final_path)?;
+        if has_other_names() {
+            self.replace_by_copy(
+                (&file, &seen),
+                &folder,
+                asset.id,
+                &asset.file_hash,
+                &asset.final_path,
+            )?;
+        } else {
+            self.make_durable(&file, &asset.final_path)?;
+        }
         rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
         Ok(Recovered::Stands)
     }
 
-    /// Makes the original a file of its own, when it shares its inode with a file that somebody else is about to write.
-    /// Its bytes stay the same all the while: the copy takes the name in one step.
-    pub(super) fn part_from(&self, held: &mut Held, kept: &Kept) -> Result<(), DiskError> {
-        if kept.shares_inode {
-            let parent = kept.final_path.parent().unwrap_or(Path::new(""));
-            let name = kept.final_path.file_name().unwrap_or_default();
-            let folder = self.folder(parent)?;
-            let temporary = temporary_name(kept.id);
-            // Once begun, also while the program stops: the inbox name must not be left to a writer before.
-            let to_the_end = &AtomicBool::new(false);
-            let copy = self.write_copy(held, &folder, &temporary, &kept.final_path, to_the_end)?;
-            let found = hash(&copy, held.seen().size, to_the_end).map_err(DiskError::io(
-                "read back",
-                &self.path.join(&kept.final_path),
-            ))?;
-            if found != kept.file_hash {
-                return Err(DiskError::io(
-                    "part from its inbox name",
-                    &self.path.join(&kept.final_path),
-                )(io::Error::other(
-                    "it was written to while it was being filed",
-                )));
-            }
-            rustix::fs::renameat(&folder, &temporary, &folder, name)
-                .map_err(self.failed("replace our link", &kept.final_path))?;
-            rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))?;
+    /// Makes the original a file of its own, where it still shares its inode with the file we hold. Its bytes stay the
+    /// same all the while: the copy takes the name in one step.
+    pub fn part_from(&self, held: &Held, kept: &Kept) -> Result<(), DiskError> {
+        if !kept.shares_inode {
+            return Ok(());
         }
-        held.let_go();
-        Ok(())
+        let parent = kept.final_path.parent().unwrap_or(Path::new(""));
+        let folder = self.folder(parent)?;
+        let name = kept.final_path.file_name().unwrap_or_default();
+        let is_shared =
+            stat_name(&folder, name).is_ok_and(|stat| Snapshot::of(&stat).same_inode(held.seen()));
+        if !is_shared {
+            return Ok(());
+        }
+        self.replace_by_copy(
+            (held.file(), held.seen()),
+            &folder,
+            kept.id,
+            &kept.file_hash,
+            &kept.final_path,
+        )?;
+        rustix::fs::fsync(&folder).map_err(self.failed("sync the folder", parent))
+    }
+
+    /// Puts a copy of `from` in the place of the name that leads to it.
+    fn replace_by_copy(
+        &self,
+        from: (&File, &Snapshot),
+        folder: &OwnedFd,
+        id: AssetId,
+        file_hash: &FileHash,
+        final_path: &Path,
+    ) -> Result<(), DiskError> {
+        let temporary = temporary_name(id);
+        let name = final_path.file_name().unwrap_or_default();
+        // Once begun, also while the program stops: the inbox name must not be left to a writer before.
+        let to_the_end = &AtomicBool::new(false);
+        let replaced = self
+            .write_copy(from, folder, &temporary, final_path, to_the_end)
+            .and_then(|copy| {
+                let shown = self.path.join(final_path);
+                let failed = DiskError::io("part from its inbox name", &shown);
+                match hash(&copy, from.1.size, to_the_end) {
+                    Ok(found) if found == *file_hash => {}
+                    Ok(_) => {
+                        return Err(failed(io::Error::other(
+                            "it was written to while it was being filed",
+                        )));
+                    }
+                    Err(error) => return Err(failed(error)),
+                }
+                rustix::fs::renameat(folder, &temporary, folder, name)
+                    .map_err(self.failed("replace our link", final_path))?;
+                rustix::fs::fsync(&copy).map_err(self.failed("sync", final_path))
+            });
+        if replaced.is_err() {
+            discard(folder, &temporary).unwrap_or_default();
+        }
+        replaced
     }
 
     /// Claims the name by a link to the very file we hold. `false`: this disk or this file can't be linked.
@@ -192,29 +254,32 @@ impl Vault {
         if !held.is_undisturbed() {
             return Err(self.changed(asset));
         }
+        if held.has_other_names() {
+            // Somebody keeps another link to it: what is written there later must not reach the original.
+            return Ok(false);
+        }
         match rustix::fs::linkat(CWD, held.proc_path(), folder, name, AtFlags::SYMLINK_FOLLOW) {
             Ok(()) => {}
-            Err(
-                Errno::XDEV
-                | Errno::PERM
-                | Errno::MLINK
-                | Errno::OPNOTSUPP
-                | Errno::NOSYS
-                | Errno::NOENT
-                | Errno::ACCESS,
-            ) => {
-                return Ok(false);
+            Err(Errno::EXIST) => {
+                return Err(self.failed("claim the name", &asset.final_path)(
+                    Errno::EXIST,
+                ));
             }
-            Err(errno) => return Err(self.failed("claim the name", &asset.final_path)(errno)),
+            // No links on this file system, or not for us.
+            Err(_) => return Ok(false),
         }
         let durable = self.make_durable(held.file(), &asset.final_path);
-        if durable.is_err() || !held.is_undisturbed() {
-            // Our own claim, of which the ledger knows only the intent: it is taken back, the inbox name still stands.
-            discard(folder, name).map_err(self.failed("take back the name", &asset.final_path))?;
-            durable?;
-            return Err(self.changed(asset));
+        let undisturbed = held.is_undisturbed();
+        if durable.is_ok() && undisturbed {
+            return Ok(true);
         }
-        Ok(true)
+        // Our own claim, of which the ledger knows only the intent: it is taken back, the inbox name still stands.
+        discard(folder, name).map_err(self.failed("take back the name", &asset.final_path))?;
+        if undisturbed {
+            // A second sync of a file whose first one failed proves nothing: its bytes are written anew.
+            return Ok(false);
+        }
+        Err(self.changed(asset))
     }
 
     /// Writes a temporary file, reads it back, and renames it to the name, which must be free.
@@ -226,15 +291,21 @@ impl Vault {
         name: &OsStr,
     ) -> Result<(), DiskError> {
         let temporary = temporary_name(asset.id);
-        let written = self.write_copy(held, folder, &temporary, &asset.final_path, &self.halt).and_then(|file| {
+        let written = self.write_copy((held.file(), held.seen()), folder, &temporary, &asset.final_path, &self.halt).and_then(|file| {
             let whole = self.has_hash(&file, asset)?;
             let failed = DiskError::io("place", &asset.final_path);
             if !whole {
                 return Err(failed(io::Error::new(io::ErrorKind::InvalidData, "what was written is not what was read: it changed meanwhile, or the disk is failing")));
             }
+            if !held.is_undisturbed() {
+                return Err(self.changed(asset));
+            }
             claim(folder, &temporary, name).map_err(self.failed("claim the name", &asset.final_path))?;
             // vfat: the renamed entry is durable only once the file is synced again.
-            rustix::fs::fsync(&file).map_err(self.failed("sync", &asset.final_path))
+            rustix::fs::fsync(&file).map_err(|errno| {
+                discard(folder, name).unwrap_or_default();
+                self.failed("sync", &asset.final_path)(errno)
+            })
         });
         if written.is_err() {
             // The first error is the one to tell; a temporary file that stays is removed by the next attempt.
@@ -246,23 +317,23 @@ impl Vault {
     /// Writes the bytes we hold to `temporary`, with their mtime, read-only and synced. Returns it opened for reading.
     fn write_copy(
         &self,
-        held: &Held,
+        (from, seen): (&File, &Snapshot),
         folder: &OwnedFd,
         temporary: &OsStr,
         shown: &Path,
         halt: &AtomicBool,
     ) -> Result<File, DiskError> {
-        discard(folder, temporary).map_err(self.failed("remove our temporary file for", shown))?;
         let flags =
             OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(folder, temporary, flags, Mode::RUSR | Mode::WUSR)
+        let mode = Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::ROTH;
+        let file = rustix::fs::openat(folder, temporary, flags, mode)
             .map_err(self.failed("write", shown))?;
         let file = File::from(file);
-        if rustix::fs::ioctl_ficlone(&file, held.file()).is_err() {
-            copy_bytes(held, &file, halt)
+        if rustix::fs::ioctl_ficlone(&file, from).is_err() {
+            copy_bytes(from, seen.size, &file, halt)
                 .map_err(DiskError::io("write", &self.path.join(shown)))?;
         }
-        let mtime = timespec(held.seen().mtime_ns);
+        let mtime = timespec(seen.mtime_ns);
         let times = Timestamps {
             last_access: mtime,
             last_modification: mtime,
@@ -294,6 +365,9 @@ impl Vault {
     }
 
     fn has_hash(&self, file: &File, asset: &Asset) -> Result<bool, DiskError> {
+        if !stat_file(file).is_ok_and(|stat| stat.stx_size == asset.size) {
+            return Ok(false);
+        }
         match hash(file, asset.size, &self.halt) {
             Ok(found) => Ok(found == asset.file_hash),
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(false),
@@ -377,9 +451,27 @@ impl Vault {
     }
 }
 
-/// The name of the file a copy is written to before it gets its final name.
+/// The name of the file a copy is written to before it gets its final name: its own for every attempt.
 fn temporary_name(id: AssetId) -> OsString {
-    format!("{TEMPORARY_PREFIX}{}.part", id.0).into()
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let count = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("{}{count}.part", temporary_prefix(id)).into()
+}
+
+fn temporary_prefix(id: AssetId) -> String {
+    format!("{TEMPORARY_PREFIX}{}-", id.0)
+}
+
+/// Removes the temporary files that interrupted attempts at this asset left.
+fn discard_temporary(folder: &OwnedFd, id: AssetId) -> rustix::io::Result<()> {
+    let prefix = temporary_prefix(id);
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        if entry.file_name().to_bytes().starts_with(prefix.as_bytes()) {
+            discard(folder, OsStr::from_bytes(entry.file_name().to_bytes()))?;
+        }
+    }
+    Ok(())
 }
 
 fn discard(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
@@ -400,22 +492,14 @@ fn claim(folder: &OwnedFd, temporary: &OsStr, name: &OsStr) -> rustix::io::Resul
     }
 }
 
-fn copy_bytes(held: &Held, to: &File, halt: &AtomicBool) -> io::Result<()> {
-    let mut buffer = vec![0; BUFFER];
+/// Copies the first `size` bytes.
+fn copy_bytes(from: &File, size: u64, to: &File, halt: &AtomicBool) -> io::Result<()> {
     let mut position = 0;
-    loop {
-        if halt.load(Ordering::Relaxed) {
-            return Err(io::ErrorKind::Interrupted.into());
-        }
-        let read = match held.file().read_at(&mut buffer, position) {
-            Ok(0) => return Ok(()),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        to.write_all_at(buffer.get(..read).unwrap_or_default(), position)?;
-        position += read as u64;
-    }
+    super::read_through(from, size, halt, |bytes| {
+        to.write_all_at(bytes, position)?;
+        position += bytes.len() as u64;
+        Ok(())
+    })
 }
 
 fn timespec(nanoseconds: i64) -> Timespec {

@@ -3,6 +3,7 @@
 //! The photo that leads a shot (a still before a raw, both before a video) gives day and base name to all of it, also when
 //! the other half was filed days ago. Names alone make no pair: cameras count round, and a name comes back.
 
+use std::cmp::Reverse;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -113,7 +114,13 @@ pub fn decide(
             captured: capture_time(files, file, &sidecars, now, zone),
         })
         .collect();
-    taken.sort_by_key(|photo| (rank(photo.kind), photo.file));
+    // Of two that may lead, the one with an identifier knows its other half.
+    let has_no_id = |photo: &Taken| {
+        files
+            .get(photo.file)
+            .is_none_or(|file| file.metadata.content_id.is_none())
+    };
+    taken.sort_by_key(|photo| (rank(photo.kind), has_no_id(photo), photo.file));
     while !taken.is_empty() {
         let leader = taken.remove(0);
         let (partners, rest) = taken
@@ -322,6 +329,10 @@ fn known_home(
     if let Some(content_id) = &file.metadata.content_id {
         filed.extend(ledger.by_content_id(content_id)?);
     }
+    // The same identifier before the same name and time.
+    filed.sort_by_key(|asset| {
+        asset.content_id.is_none() || asset.content_id != file.metadata.content_id
+    });
     let partner = filed.into_iter().find(|asset| {
         asset.kind != Kind::Sidecar
             && may_pair(asset.kind, kind)
@@ -395,7 +406,7 @@ fn late_sidecar(
                 asset.kind != Kind::Sidecar
                     && sidecar::belongs_to(name, kind, asset.original_name())
             })
-            .min_by_key(|asset| (rank(asset.kind), asset.id));
+            .min_by_key(|asset| (rank(asset.kind), Reverse(asset.id)));
         if let Some(photo) = photo {
             let home = Home::beside(&photo, Pairing::With(photo.id));
             let (stem, _) = split_name(photo.original_name());

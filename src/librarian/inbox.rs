@@ -14,10 +14,10 @@ use smol::channel::{Receiver, Sender};
 use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::settle::{PATIENCE, Rest, Seen, passed_over};
+use super::settle::{Divided, PATIENCE, Rest, Seen, passed_over};
 use super::{Line, shot};
 use crate::asset::LeftBecause;
-use crate::config::Poll;
+use crate::config::{Clear, Poll};
 use crate::disk::{self, DiskError, EntryIs, Snapshot, TEMPORARY_PREFIX};
 
 /// How often the inbox is looked through where no events come: network file systems, or no watches left.
@@ -38,8 +38,8 @@ const NEW_FOLDER_LOOKS: [Duration; 3] = [
 pub struct Ready {
     /// The folder, relative to the source.
     pub folder: PathBuf,
-    /// The files in it.
-    pub names: Vec<OsString>,
+    /// The files in it, and the state in which they are at rest.
+    pub files: Vec<(OsString, Snapshot)>,
 }
 
 /// Folders that want a look, and from when on. Shared with the watcher's thread and with journeys that were put off.
@@ -170,20 +170,24 @@ impl Inbox {
 
     /// Sends every shot that comes to rest, for ever; the owner drops the future to stop it.
     pub async fn watch(mut self, ready: Sender<Ready>) {
-        let watcher = self.start_watcher();
-        let rescan = if watcher.is_some() {
-            self.line.config.rescan
-        } else {
-            self.line.config.rescan.min(POLL)
-        };
+        let mut watcher = self.start_watcher();
         let mut next_rescan = Instant::now();
         loop {
             let now = Instant::now();
             let everything = self.wanted.everything.swap(false, Ordering::AcqRel);
             let (folders, trees, next_look) = self.wanted.due(now);
             if everything || now >= next_rescan {
+                if self.is_replaced() {
+                    watcher = self.start_watcher();
+                }
                 self.look_through(Path::new(""), true, &ready).await;
                 self.forget_what_is_gone().await;
+                let rescan = self.line.config.rescan;
+                let rescan = if watcher.is_some() {
+                    rescan
+                } else {
+                    rescan.min(POLL)
+                };
                 next_rescan = Instant::now() + rescan;
                 continue;
             }
@@ -267,7 +271,7 @@ impl Inbox {
             Ok(listing) => listing,
             Err(error) => {
                 self.restless.remove(folder);
-                if error.source.kind() != std::io::ErrorKind::NotFound {
+                if !error.is_gone() {
                     log::warn!("{error}");
                 }
                 return (0, Vec::new());
@@ -283,7 +287,13 @@ impl Inbox {
         let mut sent = 0;
         for mut names in shot::group(states.keys().cloned().collect()) {
             unsent -= names.len() as u64;
-            if self.is_out_of_scope(&names) || self.line.is_any_under_way(folder, &names) {
+            if self.is_out_of_scope(&names) {
+                continue;
+            }
+            if self.line.is_any_under_way(folder, &names) {
+                // What came to it meanwhile is looked at when it is done.
+                self.wanted
+                    .look_at(folder, Instant::now() + self.line.config.settle.max(GATHER));
                 continue;
             }
             names.retain(|name| self.may_be_taken(folder, name, &states));
@@ -301,7 +311,10 @@ impl Inbox {
                 wall: (self.line.now)(),
                 settle: self.line.config.settle,
             };
-            let (names, moving) = rest.divide(looks, &seen_before);
+            let Divided {
+                resting: files,
+                moving,
+            } = rest.divide(looks, &seen_before);
             if let Some(next) = moving
                 .iter()
                 .map(|(_, seen)| seen.rests_at(rest.settle))
@@ -310,14 +323,14 @@ impl Inbox {
                 self.wanted.look_at(folder, next.max(rest.now + GATHER));
                 restless.extend(moving);
             }
-            if names.is_empty() {
+            if files.is_empty() {
                 continue;
             }
             let backlog = unsent + restless.len() as u64;
             self.line.progress.backlog.store(backlog, Ordering::Relaxed);
             let shot = Ready {
                 folder: folder.to_owned(),
-                names,
+                files,
             };
             self.line.mark(&shot);
             sent += 1;
@@ -348,8 +361,13 @@ impl Inbox {
         states: &HashMap<OsString, (Snapshot, Option<LeftBecause>)>,
     ) -> bool {
         let left = states.get(name).and_then(|(_, left)| *left);
-        !matches!(left, Some(LeftBecause::NotMedia | LeftBecause::Kept(_)))
-            && !self.line.is_done(&folder.join(name))
+        let is_settled = match left {
+            Some(LeftBecause::NotMedia) => true,
+            // Kept on purpose, while that is the owner's wish.
+            Some(LeftBecause::Kept(_)) => self.line.clear != Clear::Always,
+            _ => false,
+        };
+        !is_settled && !self.line.is_done(&folder.join(name))
     }
 
     /// Files that were left in the inbox and are not there any more need no row.
@@ -364,7 +382,7 @@ impl Inbox {
                     .look(folder, &[path.file_name().unwrap_or_default()])
                 {
                     Ok(states) => states.first().is_none_or(Option::is_none),
-                    Err(error) => error.source.kind() == std::io::ErrorKind::NotFound,
+                    Err(error) => error.is_gone(),
                 }
             };
             left.into_iter()
@@ -385,6 +403,17 @@ impl Inbox {
         }
     }
 
+    /// Whether another folder stands where the inbox was (made anew, or a disk mounted over it): it is then taken instead.
+    fn is_replaced(&self) -> bool {
+        self.line
+            .source
+            .reopen_if_replaced()
+            .unwrap_or_else(|error| {
+                log::warn!("{error}");
+                false
+            })
+    }
+
     /// Starts watching, or says why the inbox is polled instead.
     fn start_watcher(&self) -> Option<RecommendedWatcher> {
         let inbox = self.line.source.path();
@@ -401,12 +430,15 @@ impl Inbox {
             wanted: Arc::clone(&self.wanted),
             ignore: self.line.config.ignore.clone(),
         };
-        let started =
-            notify::recommended_watcher(move |event| hint.take(event)).and_then(|mut watcher| {
+        // A link in the inbox may lead anywhere, back to our own log too (P8).
+        let settings = notify::Config::default().with_follow_symlinks(false);
+        let started = RecommendedWatcher::new(move |event| hint.take(event), settings).and_then(
+            |mut watcher| {
                 watcher
                     .watch(inbox, RecursiveMode::Recursive)
                     .map(|()| watcher)
-            });
+            },
+        );
         match started {
             Ok(watcher) => Some(watcher),
             Err(error) => {

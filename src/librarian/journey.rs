@@ -4,17 +4,23 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use jiff::Timestamp;
-use smol::unblock;
+use smol::{Timer, unblock};
 
 use super::decide::{Decision, ReadFile, decide};
 use super::kind::{self, Told};
+use super::shot::sidecar_by_name;
 use super::{Fate, Line, Reader, Report};
-use crate::asset::{Asset, Left, LeftBecause};
+use crate::asset::{Asset, AssetId, Left, LeftBecause};
 use crate::config::Clear;
-use crate::disk::{self, Cleared, DiskError, Held, Hold, Kept, Placing, Source};
+use crate::disk::{self, Cleared, DiskError, Held, Hold, Kept, Placing, Snapshot, Source};
 use crate::ledger::{Change, LedgerError, Outcome, Shot, Verdict};
+
+/// How often, and how long apart, a ledger that fails is asked again to finish a photo that is placed.
+const FINISH_RETRIES: u32 = 3;
+const FINISH_PAUSE: Duration = Duration::from_secs(1);
 
 /// One file under our hands, with all that is known of it.
 struct Read {
@@ -24,13 +30,13 @@ struct Read {
 }
 
 /// Takes the files of one shot all the way. Every file gets a fate; no error of one keeps another.
-pub(super) async fn file_shot(line: &Arc<Line>, paths: &[PathBuf]) -> Vec<Report> {
+pub(super) async fn file_shot(line: &Arc<Line>, files: Vec<(PathBuf, Snapshot)>) -> Vec<Report> {
     // settle, the last word: nobody has it open for writing; read: SHA-256 and metadata; decide: what belongs together,
     // when it was taken, where it goes; or why it stays.
     let looked = {
         let _turn = line.readers.acquire().await;
-        let (line, paths) = (Arc::clone(line), paths.to_vec());
-        unblock(move || read_and_decide(&line, paths)).await
+        let line = Arc::clone(line);
+        unblock(move || read_and_decide(&line, files)).await
     };
     let mut reports = Vec::new();
     for not_read in looked.others {
@@ -103,12 +109,26 @@ async fn file_new(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
             return refuse(line, &one.file, &error).await;
         }
     };
-    if let Err(error) = line.desk.ask(Change::Finish(asset.id)).await {
+    if let Err(error) = finish(line, asset.id).await {
         // Unknown whether it was written: the inbox name stays, and the next start finds the intent.
         return put_off(&*error);
     }
     clear(line, one, kept, &asset).await;
     Fate::Filed(Box::new(asset))
+}
+
+/// Finishes in the ledger. A ledger that fails is asked again: it reopens its file, and the photo already stands.
+async fn finish(line: &Line, id: AssetId) -> Result<(), Arc<LedgerError>> {
+    let mut asked = 0;
+    loop {
+        match line.desk.ask(Change::Finish(id)).await {
+            Ok(_) => return Ok(()),
+            Err(error) if asked == FINISH_RETRIES => return Err(error),
+            Err(error) => log::warn!("{error}"),
+        }
+        asked += 1;
+        Timer::after(FINISH_PAUSE).await;
+    }
 }
 
 async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
@@ -158,28 +178,43 @@ async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, 
     .await
 }
 
-/// Clears the inbox name against the proof that its bytes are kept, if the owner wants names cleared.
+/// Clears the inbox name against the proof that its bytes are kept, if the owner wants names cleared; else makes sure that
+/// what is done to the file that stays does not reach the original.
 async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
-    let reason = match line.clear {
-        Clear::Never => "it stays because [inbox] clear is `never`; it is kept as well".to_owned(),
-        Clear::Safe => {
-            "it stays because [inbox] clear is `safe` and it is not known that the phone keeps its copy; it is kept as well".to_owned()
-        }
-        Clear::Always => {
-            match one.with_held(line, move |line, held| line.source.clear(held, &kept, &line.vault)).await {
-                Ok(Cleared::Cleared) => return,
-                Ok(Cleared::Changed) => {
-                    log::info!("{} was changed after it was filed; its new content is taken by itself", one.file.path.display());
-                    return;
-                }
-                Err(error) => {
-                    log::warn!("{error}; the photo itself is kept as {}", asset.final_path.display());
-                    format!("{error}; the photo itself is kept")
-                }
-            }
-        }
+    let stays = match line.clear {
+        Clear::Never => Some("it stays because [inbox] clear is `never`; it is kept as well"),
+        Clear::Safe => Some(
+            "it stays because [inbox] clear is `safe` and it is not known that the phone keeps its copy; it is kept as well",
+        ),
+        Clear::Always => None,
     };
-    leave(line, &one.file, LeftBecause::Kept(asset.id), reason).await;
+    let cleared = one
+        .with_held(line, move |line, held| match stays {
+            Some(_) => line.vault.part_from(held, &kept).map(|()| None),
+            None => line.source.clear(held, &kept, &line.vault).map(Some),
+        })
+        .await;
+    match (cleared, stays) {
+        (Ok(Some(Cleared::Cleared)), _) => {}
+        (Ok(Some(Cleared::Changed)), _) => {
+            log::info!(
+                "{} was changed after it was filed; its new content is taken by itself",
+                one.file.path.display()
+            );
+            line.look_again(&one.file.path, line.config.settle);
+        }
+        (Ok(None), reason) => {
+            let reason = reason.unwrap_or_default().to_owned();
+            leave(line, &one.file, LeftBecause::Kept(asset.id), reason).await;
+        }
+        (Err(error), _) => {
+            let kept = asset.final_path.display();
+            log::warn!("{error}; the photo itself is kept as {kept}");
+            // Tried again with the next look at everything.
+            let reason = format!("{error}; the photo itself is kept as {kept}");
+            leave(line, &one.file, LeftBecause::Unreadable, reason).await;
+        }
+    }
 }
 
 impl Read {
@@ -242,11 +277,11 @@ impl NotRead {
 }
 
 /// Reads every file of a shot and decides about them. Blocks.
-fn read_and_decide(line: &Line, paths: Vec<PathBuf>) -> LookedAt {
+fn read_and_decide(line: &Line, files: Vec<(PathBuf, Snapshot)>) -> LookedAt {
     let mut read = Vec::new();
     let mut others = Vec::new();
-    for path in paths {
-        match read_file(&line.source, &line.reader, &path, &line.halt) {
+    for (path, state) in files {
+        match read_file(&line.source, &line.reader, &path, Some(&state), &line.halt) {
             Ok(Looked::Read(held, file)) => read.push(Read {
                 held: Some(held),
                 file,
@@ -256,6 +291,19 @@ fn read_and_decide(line: &Line, paths: Vec<PathBuf>) -> LookedAt {
                 outcome,
             }),
         }
+    }
+    let is_sidecar =
+        |file: &ReadFile| sidecar_by_name(file.path.file_name().unwrap_or_default()).is_some();
+    let photo_moves = |other: &NotRead| {
+        matches!(other.outcome, Ok(Looked::Unsettled(_))) && !is_sidecar(&other.file)
+    };
+    if others.iter().any(photo_moves) {
+        // Or it would go to an earlier photo of that name.
+        let waits = read.extract_if(.., |one| is_sidecar(&one.file));
+        others.extend(waits.map(|one| NotRead {
+            file: one.file,
+            outcome: Ok(Looked::Unsettled("its photo is not at rest yet")),
+        }));
     }
     let files: Vec<ReadFile> = read.iter().map(|one| one.file.clone()).collect();
     let decisions = decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone);
@@ -286,11 +334,13 @@ pub enum Looked {
     Gone,
 }
 
-/// Holds a file and reads it: what it is, its SHA-256 in one sequential pass, its metadata. Blocks.
+/// Holds a file and reads it: what it is, its SHA-256 in one sequential pass, its metadata. `settled` is the state in which
+/// it was seen at rest, where it was watched. Blocks.
 pub fn read_file(
     source: &Source,
     reader: &Reader,
     path: &Path,
+    settled: Option<&Snapshot>,
     halt: &AtomicBool,
 ) -> Result<Looked, DiskError> {
     let held = match source.hold(path)? {
@@ -300,6 +350,9 @@ pub fn read_file(
         }
         Hold::Gone | Hold::NotAFile => return Ok(Looked::Gone),
     };
+    if settled.is_some_and(|settled| settled != held.seen()) {
+        return Ok(Looked::Unsettled("it changed since it was at rest"));
+    }
     let name = path.file_name().unwrap_or_default();
     let size = held.seen().size;
     let mut file = ReadFile::unread(path);
@@ -336,7 +389,7 @@ async fn refuse(line: &Arc<Line>, file: &ReadFile, error: &DiskError) -> Fate {
     match error.source.kind() {
         // Other: it changed under our hands; already exists: a stranger took the name in Originals; interrupted: we stop.
         io::ErrorKind::Other | io::ErrorKind::AlreadyExists | io::ErrorKind::Interrupted => {
-            put_off(error)
+            Fate::Unsettled(error.to_string())
         }
         _ => leave(line, file, LeftBecause::Unreadable, error.to_string()).await,
     }
@@ -382,5 +435,5 @@ pub(super) async fn leave(
 }
 
 fn put_off(error: &dyn std::error::Error) -> Fate {
-    Fate::Unsettled(error.to_string())
+    Fate::PutOff(error.to_string())
 }

@@ -28,7 +28,7 @@ use smol::lock::Semaphore;
 
 use crate::asset::{Asset, LeftBecause};
 use crate::config::{Clear, Config};
-use crate::disk::{Source, Vault};
+use crate::disk::{Snapshot, Source, Vault};
 use crate::ledger::{Desk, Ledger};
 
 pub use inbox::{Inbox, Ready, Scope, Wanted};
@@ -42,6 +42,9 @@ const PLACED_AT_ONCE: usize = 24;
 
 /// A shot that was put off is looked at again after the settle time, and at least this.
 const RETRY: Duration = Duration::from_millis(250);
+
+/// The same where the disk or the ledger failed: it would fail again, and each try reads the whole file.
+const PUT_OFF: Duration = Duration::from_secs(30);
 
 /// An idle metadata worker is ended after this long.
 pub const WORKER_REST: Duration = Duration::from_secs(5);
@@ -57,6 +60,8 @@ pub enum Fate {
     Left(LeftBecause, String),
     /// It was not at rest, or something interfered: it is looked at again.
     Unsettled(String),
+    /// Ledger or disk failed: it is tried again after a while.
+    PutOff(String),
     /// It went away by itself.
     Gone,
 }
@@ -132,7 +137,7 @@ impl Progress {
             Fate::Filed(_) => &self.filed,
             Fate::Duplicate(_) => &self.duplicates,
             Fate::Left(..) => &self.left,
-            Fate::Unsettled(_) | Fate::Gone => return,
+            Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone => return,
         };
         counter.fetch_add(1, Ordering::Relaxed);
         if matches!(report.fate, Fate::Filed(_) | Fate::Duplicate(_)) {
@@ -258,7 +263,7 @@ impl Line {
         let stays = |fate: &Fate| match fate {
             Fate::Filed(_) | Fate::Duplicate(_) => self.clear != Clear::Always,
             Fate::Left(..) => true,
-            Fate::Unsettled(_) | Fate::Gone => false,
+            Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone => false,
         };
         let paths = reports
             .iter()
@@ -306,15 +311,16 @@ impl Line {
 
     /// One shot's journey, with the bookkeeping around it.
     async fn take(self: &Arc<Self>, shot: Ready) -> Vec<Report> {
-        let paths: Vec<PathBuf> = shot
-            .names
+        let files: Vec<(PathBuf, Snapshot)> = shot
+            .files
             .iter()
-            .map(|name| shot.folder.join(name))
+            .map(|(name, state)| (shot.folder.join(name), *state))
             .collect();
+        let paths: Vec<PathBuf> = files.iter().map(|(path, _)| path.clone()).collect();
         let in_flight = self.desk.begin();
         self.progress.work_on(paths.first().cloned());
         // A fault in our own code costs these files a message, not the line its life.
-        let journey = AssertUnwindSafe(journey::file_shot(self, &paths))
+        let journey = AssertUnwindSafe(journey::file_shot(self, files))
             .catch_unwind()
             .await;
         let reports = journey.unwrap_or_else(|_| {
@@ -340,12 +346,12 @@ impl Line {
             self.idle.0.try_send(()).unwrap_or_default();
         }
         drop(under_way);
-        if reports
-            .iter()
-            .any(|report| matches!(report.fate, Fate::Unsettled(_)))
-        {
-            self.wanted
-                .look_at(&shot.folder, Instant::now() + self.config.settle.max(RETRY));
+        for report in &reports {
+            match report.fate {
+                Fate::Unsettled(_) => self.look_again(&report.path, self.config.settle),
+                Fate::PutOff(_) => self.look_again(&report.path, self.config.settle.max(PUT_OFF)),
+                _ => {}
+            }
         }
         reports
     }
@@ -362,17 +368,24 @@ impl Line {
         }
     }
 
+    /// Asks for a look at the folder of `path` after `wait`.
+    fn look_again(&self, path: &Path, wait: Duration) {
+        let folder = path.parent().unwrap_or(Path::new(""));
+        self.wanted
+            .look_at(folder, Instant::now() + wait.max(RETRY));
+    }
+
     /// Marks the files of a shot as on their way, before it is sent.
     fn mark(&self, shot: &Ready) {
         let mut under_way = self
             .under_way
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        for name in &shot.names {
+        for (name, _) in &shot.files {
             under_way.insert(shot.folder.join(name));
         }
         self.progress
             .under_way
-            .fetch_add(shot.names.len() as u64, Ordering::Relaxed);
+            .fetch_add(shot.files.len() as u64, Ordering::Relaxed);
     }
 }

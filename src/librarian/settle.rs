@@ -138,6 +138,15 @@ impl Seen {
     }
 }
 
+/// The files of one shot, by whether they may go.
+#[derive(Debug)]
+pub struct Divided {
+    /// At rest, with the state they rest in.
+    pub resting: Vec<(OsString, Snapshot)>,
+    /// To be looked at again.
+    pub moving: Vec<(OsString, Seen)>,
+}
+
 /// The moment of a look, and how long a file must have been at rest by then.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest {
@@ -156,7 +165,7 @@ impl Rest {
         &self,
         files: impl Iterator<Item = (OsString, Snapshot)>,
         seen_before: &HashMap<OsString, Seen>,
-    ) -> (Vec<OsString>, Vec<(OsString, Seen)>) {
+    ) -> Divided {
         let is_moving = |(_, seen): &(OsString, Seen)| {
             self.now < seen.rests_at(self.settle)
                 && !is_at_rest(&seen.state, self.wall, self.settle)
@@ -170,9 +179,16 @@ impl Rest {
             |(_, seen): &(OsString, Seen)| self.now.duration_since(seen.since) > PATIENCE;
         if !moving.is_empty() && !resting.iter().any(has_waited) {
             resting.extend(moving);
-            return (Vec::new(), resting);
+            return Divided {
+                resting: Vec::new(),
+                moving: resting,
+            };
         }
-        (resting.into_iter().map(|(name, _)| name).collect(), moving)
+        let resting = resting
+            .into_iter()
+            .map(|(name, seen)| (name, seen.state))
+            .collect();
+        Divided { resting, moving }
     }
 }
 
@@ -285,18 +301,15 @@ mod tests {
             ]
             .into_iter()
         };
-        let (go, wait) = at(0).divide(files(1), &HashMap::new());
-        assert_eq!((go.len(), wait.len()), (0, 2));
-        let seen: HashMap<_, _> = wait.into_iter().collect();
-        assert_eq!(at(4).divide(files(1), &seen).0.len(), 2, "both at rest");
+        let first = at(0).divide(files(1), &HashMap::new());
+        assert_eq!((first.resting.len(), first.moving.len()), (0, 2));
+        let seen: HashMap<_, _> = first.moving.into_iter().collect();
+        let resting = |seconds, size| at(seconds).divide(files(size), &seen).resting;
+        assert_eq!(resting(4, 1).len(), 2, "both at rest");
+        assert_eq!(resting(4, 2).len(), 0, "the video still grows");
         assert_eq!(
-            at(4).divide(files(2), &seen).0.len(),
-            0,
-            "the video still grows"
-        );
-        assert_eq!(
-            at(90).divide(files(3), &seen).0,
-            ["a.heic"],
+            resting(90, 3)[0].0,
+            "a.heic",
             "the still has waited long enough"
         );
     }
