@@ -228,6 +228,8 @@ async fn rest(line: Arc<Line>) {
         let line = Arc::clone(&line);
         let is_resting = unblock(move || {
             line.reader.rest(WORKER_REST);
+            line.vault.rest();
+            line.ledger.rest();
             line.reader.worker_pid().is_none()
         })
         .await;

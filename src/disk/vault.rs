@@ -434,6 +434,11 @@ impl Vault {
         Ok(folder)
     }
 
+    /// Forgets which folders are known, when there is nothing to do: of a long pass there may be thousands.
+    pub fn rest(&self) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = HashSet::new();
+    }
+
     fn is_known(&self, folder: &Path) -> bool {
         self.known
             .lock()

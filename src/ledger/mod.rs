@@ -260,19 +260,24 @@ impl Ledger {
         Ok(())
     }
 
+    /// Closes and opens the file anew, when there is nothing to do: the pages that work had read are given up. Does
+    /// nothing while the ledger is in use.
+    pub fn rest(&self) {
+        if let Ok(mut state) = self.state.try_write()
+            && state.open.is_some()
+        {
+            close(&mut state, &self.path);
+            if let Err(error) = self.reopen(&mut state) {
+                log::warn!("{error}");
+            }
+        }
+    }
+
     fn close(&self, opening: u64, doubt: bool) {
         let mut state = self.state_mut();
         if state.opening == opening {
             state.doubt |= doubt;
-            let open = state.open.take();
-            if guarded(|| {
-                drop(open);
-                Ok(())
-            })
-            .is_err()
-            {
-                log::warn!("the ledger {} did not close cleanly", self.path.display());
-            }
+            close(&mut state, &self.path);
         }
     }
 
@@ -308,6 +313,17 @@ fn begin(database: &Database) -> Result<WriteTransaction, Trouble> {
     // Opening after a power cut must not read the whole file first.
     txn.set_quick_repair(true);
     Ok(txn)
+}
+
+fn close(state: &mut State, path: &Path) {
+    let open = state.open.take();
+    let closed = guarded(|| {
+        drop(open);
+        Ok(())
+    });
+    if closed.is_err() {
+        log::warn!("the ledger {} did not close cleanly", path.display());
+    }
 }
 
 /// A damaged file makes redb panic in places; that must not end the daemon.

@@ -188,12 +188,14 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
         ),
         Clear::Always => None,
     };
+    let turn = line.placers.acquire().await;
     let cleared = one
         .with_held(line, move |line, held| match stays {
             Some(_) => line.vault.part_from(held, &kept).map(|()| None),
             None => line.source.clear(held, &kept, &line.vault).map(Some),
         })
         .await;
+    drop(turn);
     match (cleared, stays) {
         (Ok(Some(Cleared::Cleared)), _) => {}
         (Ok(Some(Cleared::Changed)), _) => {

@@ -230,7 +230,7 @@ impl Line {
             under_way: Mutex::default(),
             done: once.then(Mutex::default),
             // Hashing fills a core; one reader more keeps the disk busy meanwhile.
-            readers: Semaphore::new(cores.min(4) + 1),
+            readers: Semaphore::new(cores.min(4) * 2),
             placers: Semaphore::new(PLACED_AT_ONCE),
         }
     }
