@@ -11,7 +11,7 @@ need gcc libc6-dev pkg-config libgexiv2-dev syncthing chromium libimage-exiftool
 said="${CARGO_TARGET_DIR:-target}/test-output.txt"
 mkdir -p "$(dirname "$said")"
 status=0
-{ cargo test --locked --no-fail-fast "$@" -- --nocapture 2>&1 || echo "cargo test failed"; } | tee "$said"
+{ cargo test --workspace --locked --no-fail-fast "$@" -- --nocapture 2>&1 || echo "cargo test failed"; } | tee "$said"
 
 echo
 echo "What was run:"

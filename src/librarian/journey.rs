@@ -212,7 +212,8 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
         (Err(error), _) => {
             let kept = asset.final_path.display();
             log::warn!("{error}; the photo itself is kept as {kept}");
-            // Tried again with the next look at everything.
+            // Tried again with the next look at everything, or the next pass.
+            line.note_stays(&one.file.path);
             let reason = format!("{error}; the photo itself is kept as {kept}");
             leave(line, &one.file, LeftBecause::Unreadable, reason).await;
         }

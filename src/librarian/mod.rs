@@ -257,6 +257,15 @@ impl Line {
         self.done.as_ref().is_some_and(holds)
     }
 
+    /// Remembers, in one pass, a file that found its fate and could not be cleared.
+    fn note_stays(&self, path: &Path) {
+        if let Some(done) = &self.done {
+            done.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .insert(path.to_owned());
+        }
+    }
+
     /// Remembers, in one pass, what is done and stays where it is.
     fn note_done(&self, reports: &[Report]) {
         let Some(done) = &self.done else { return };

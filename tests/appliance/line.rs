@@ -3,9 +3,10 @@
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::factory::{Factory, PATIENCE, files_below, text};
+use crate::factory::{Factory, PATIENCE, PROGRAM, files_below, installed, text};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg;
 use crate::fixtures::raster::landscape;
@@ -280,4 +281,101 @@ fn what_was_typed_wrong_is_told_with_what_to_do_and_exit_code_1() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn p3_a_file_with_another_hard_link_is_copied_so_that_its_owner_cannot_change_the_original() {
+    let factory = Factory::new("hard-link");
+    let content = jpeg::small(1, &Exif::taken("2021:01:02 03:04:05"));
+    let path = factory.put("IMG_1.JPG", &content);
+    let elsewhere = factory.root().join("mine.jpg");
+    fs::hard_link(&path, &elsewhere).unwrap();
+    assert_eq!(factory.ingest().code, 0);
+    fs::write(&elsewhere, b"edited").unwrap();
+    let original = factory.originals().join("2021/2021-01-02/IMG_1.JPG");
+    assert_eq!(fs::read(original).unwrap(), content);
+    factory.assert_ledger_and_originals_agree();
+}
+
+#[test]
+fn p3_a_name_that_cannot_be_cleared_leaves_an_original_of_its_own_and_is_cleared_later() {
+    if !installed("strace", "a rename that fails") {
+        return;
+    }
+    let factory = Factory::new("not-cleared");
+    // The ledger is made first: its own rename is not the one that fails.
+    factory.ingest();
+    let content = jpeg::small(1, &Exif::taken("2021:01:02 03:04:05"));
+    let path = factory.put("IMG_1.JPG", &content);
+    let trace = factory.root().join("strace.txt");
+    let fault = "inject=renameat2:error=EIO:when=1+";
+    let output = Command::new("strace")
+        .args(["-f", "-e", "trace=renameat2", "-e", fault, "-o"])
+        .arg(&trace)
+        .arg(PROGRAM)
+        .arg("--root")
+        .arg(factory.root())
+        .args(["ingest", "--json"])
+        .output()
+        .unwrap();
+    assert!(
+        fs::read_to_string(&trace).unwrap().contains("INJECTED"),
+        "the fault fired"
+    );
+    assert!(output.status.success(), "the photo is filed: {output:?}");
+    let original = factory.originals().join("2021/2021-01-02/IMG_1.JPG");
+    assert_ne!(
+        fs::metadata(&path).unwrap().ino(),
+        fs::metadata(&original).unwrap().ino()
+    );
+    let later = factory.ingest();
+    assert_eq!(
+        (later.code, later.count("duplicates")),
+        (0, 1),
+        "{}",
+        later.summary
+    );
+    assert!(factory.waiting().is_empty());
+    assert_eq!(fs::read(original).unwrap(), content);
+}
+
+#[test]
+fn a_late_sidecar_goes_to_the_newest_photo_of_its_name() {
+    let factory = Factory::new("counter-wrapped");
+    for (number, day) in [(1, "2021:01:02"), (2, "2024:05:05")] {
+        factory.put(
+            "IMG_0001.JPG",
+            &jpeg::small(number, &Exif::taken(&format!("{day} 03:04:05"))),
+        );
+        factory.ingest();
+    }
+    factory.put(
+        "IMG_0001.xmp",
+        sidecar::xmp("2024-05-05T03:04:05").as_bytes(),
+    );
+    factory.ingest();
+    let filed = filed(&factory);
+    assert!(
+        filed.contains(&"Originals/2024/2024-05-05/IMG_0001.xmp".to_owned()),
+        "{filed:?}"
+    );
+}
+
+#[test]
+fn an_inbox_that_was_made_anew_is_taken() {
+    let mut factory = Factory::new("inbox-anew");
+    factory.start();
+    fs::remove_dir(factory.inbox()).unwrap();
+    factory.put(
+        "IMG_1.JPG",
+        &jpeg::small(1, &Exif::taken("2021:01:02 03:04:05")),
+    );
+    factory.wait_until_the_inbox_is_empty();
+    // And watched: the next one needs no rescan to be seen.
+    factory.put(
+        "IMG_2.JPG",
+        &jpeg::small(2, &Exif::taken("2021:01:02 03:04:06")),
+    );
+    factory.wait_until_the_inbox_is_empty();
+    assert_eq!(filed(&factory).len(), 2);
 }
