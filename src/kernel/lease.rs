@@ -75,6 +75,10 @@ fn set(file: &File, command: libc::c_int, argument: libc::c_int) -> io::Result<l
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a test makes and removes its file"
+    )]
     use super::*;
     use std::fs::OpenOptions;
 
