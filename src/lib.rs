@@ -30,7 +30,9 @@
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |
 //!
-//! `tests/rooms.rs` holds the code to this table.
+//! `tests/rooms.rs` holds the code to this table. Beside the rooms stand the metadata worker, `src/bin/photo-factory-exif.rs`,
+//! the only user of Exiv2, in a process of its own; and `src/kernel`, a crate of its own for the few calls that no crate
+//! of ours wraps safely.
 //!
 //! # Deliberately absent
 //!

@@ -136,12 +136,8 @@ fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
             ));
             if json {
                 println!("{}", line_of(&report));
-            } else if !matches!(
-                report.fate,
-                Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone
-            ) && bar.is_hidden()
-            {
-                println!("{}", sentence(&report));
+            } else if let (true, Some(sentence)) = (bar.is_hidden(), sentence(&report)) {
+                println!("{sentence}");
             }
         }
         for path in inbox.await {
@@ -213,21 +209,20 @@ fn line_of(report: &Report) -> Value {
     })
 }
 
-fn sentence(report: &Report) -> String {
+/// What was done with one file. What stays is named once, at the end.
+fn sentence(report: &Report) -> Option<String> {
     let path = report.path.display();
     match &report.fate {
-        Fate::Filed(asset) => format!(
+        Fate::Filed(asset) => Some(format!(
             "{path} -> {} ({})",
             asset.final_path.display(),
             asset.captured.from.as_str()
-        ),
-        Fate::Duplicate(asset) => {
-            format!("{path} is kept already as {}", asset.final_path.display())
-        }
-        Fate::Left(_, reason) | Fate::Unsettled(reason) | Fate::PutOff(reason) => {
-            format!("{path} stays: {reason}")
-        }
-        Fate::Gone => format!("{path} is gone"),
+        )),
+        Fate::Duplicate(asset) => Some(format!(
+            "{path} is kept already as {}",
+            asset.final_path.display()
+        )),
+        _ => None,
     }
 }
 
