@@ -260,7 +260,7 @@ impl<'a> Examiner<'a> {
                         why.as_str()
                     };
                     let mut one = Examined::without_asset(decision, reason);
-                    one.asset = Some(as_sidecar(file));
+                    one.asset = Some(as_sidecar(file, &self.config.zone));
                     examined.push((name_of(&file.path), one));
                 }
                 Decision::File {
@@ -294,7 +294,7 @@ impl<'a> Examiner<'a> {
         let mut asset = as_asset(draft);
         if is_sidecar {
             // Of a sidecar it is of interest what it says, not what its photo says.
-            asset = as_sidecar(file);
+            asset = as_sidecar(file, &self.config.zone);
         }
         if let Some(known) = known {
             asset.id = known.id;
@@ -347,36 +347,18 @@ impl Examined {
 
 /// The row it would become; id and time of filing are not known.
 fn as_asset(draft: &Draft) -> Asset {
-    Asset {
-        id: AssetId(0),
-        file_hash: draft.file_hash,
-        size: draft.size,
-        inbox_path: draft.inbox_path.clone(),
-        final_path: PathBuf::new(),
-        kind: draft.kind,
-        captured: draft.captured,
-        location: draft.location,
-        place: None,
-        make: draft.make.clone(),
-        model: draft.model.clone(),
-        width: draft.width,
-        height: draft.height,
-        content_id: draft.content_id.clone(),
-        paired_with: match draft.pairing {
-            Pairing::With(id) => Some(id),
-            Pairing::Alone | Pairing::Leader => None,
-        },
-        ingested_at: jiff::Timestamp::UNIX_EPOCH,
-        stage_done_at: [None; 4],
-        errors: draft.errors.clone(),
-    }
+    let paired_with = match draft.pairing {
+        Pairing::With(id) => Some(id),
+        Pairing::Alone | Pairing::Leader => None,
+    };
+    let unknown = jiff::Timestamp::UNIX_EPOCH;
+    draft.to_asset(AssetId(0), paired_with, PathBuf::new(), unknown)
 }
 
-fn as_sidecar(file: &ReadFile) -> Asset {
-    let zone = jiff::tz::TimeZone::system();
+fn as_sidecar(file: &ReadFile, zone: &jiff::tz::TimeZone) -> Asset {
     let name = file.path.file_name().unwrap_or_default();
     let captured =
-        crate::librarian::date::capture_time(&file.metadata.dates, name, file.mtime, now(), &zone);
+        crate::librarian::date::capture_time(&file.metadata.dates, name, file.mtime, now(), zone);
     as_asset(&Draft {
         file_hash: file.file_hash,
         size: file.size,

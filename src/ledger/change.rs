@@ -81,6 +81,38 @@ pub struct Draft {
     pub pairing: Pairing,
 }
 
+impl Draft {
+    /// The row it becomes with what the ledger gives it.
+    pub fn to_asset(
+        &self,
+        id: AssetId,
+        paired_with: Option<AssetId>,
+        final_path: PathBuf,
+        now: Timestamp,
+    ) -> Asset {
+        Asset {
+            id,
+            file_hash: self.file_hash,
+            size: self.size,
+            inbox_path: self.inbox_path.clone(),
+            final_path,
+            kind: self.kind,
+            captured: self.captured,
+            location: self.location,
+            place: None,
+            make: self.make.clone(),
+            model: self.model.clone(),
+            width: self.width,
+            height: self.height,
+            content_id: self.content_id.clone(),
+            paired_with,
+            ingested_at: now,
+            stage_done_at: [None; 4],
+            errors: self.errors.clone(),
+        }
+    }
+}
+
 /// The photo that a file belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Pairing {

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 
-use super::change::{Draft, Pairing, Shot, Verdict};
+use super::change::{Pairing, Shot, Verdict};
 use super::commit::Books;
 use super::error::Trouble;
 use super::record::{decode_asset, encode_asset};
 use super::tables::{self, Key};
-use crate::asset::{Asset, AssetId};
+use crate::asset::AssetId;
 
 /// The longest file name that Linux's file systems take, in bytes.
 const LONGEST_NAME: usize = 255;
@@ -73,7 +73,7 @@ impl Books<'_> {
         for (newcomer, path) in new.iter().zip(paths) {
             let id = newcomer.id;
             let draft = &shot.members[newcomer.index];
-            let asset = asset_of(draft, id, newcomer.paired_with, path, now);
+            let asset = draft.to_asset(id, newcomer.paired_with, path, now);
             let bytes = encode_asset(&asset);
             self.intents.insert(id.0, bytes.as_slice())?;
             // What is answered is what is stored, to the last digit of its times.
@@ -179,35 +179,6 @@ impl Books<'_> {
         Ok(!taken.contains(&key)
             && tables::find(&self.lookup, &self.assets, &key)?.is_empty()
             && tables::find(&self.lookup, &self.intents, &key)?.is_empty())
-    }
-}
-
-fn asset_of(
-    draft: &Draft,
-    id: AssetId,
-    paired_with: Option<AssetId>,
-    final_path: PathBuf,
-    now: Timestamp,
-) -> Asset {
-    Asset {
-        id,
-        file_hash: draft.file_hash,
-        size: draft.size,
-        inbox_path: draft.inbox_path.clone(),
-        final_path,
-        kind: draft.kind,
-        captured: draft.captured,
-        location: draft.location,
-        place: None,
-        make: draft.make.clone(),
-        model: draft.model.clone(),
-        width: draft.width,
-        height: draft.height,
-        content_id: draft.content_id.clone(),
-        paired_with,
-        ingested_at: now,
-        stage_done_at: [None; 4],
-        errors: draft.errors.clone(),
     }
 }
 
