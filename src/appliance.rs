@@ -2,6 +2,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "the daemon's clock is here")]
 
+mod tend;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,26 +12,37 @@ use std::time::{Duration, Instant};
 
 use async_signal::{Signal, Signals};
 use jiff::Timestamp;
-use photo_factory_kernel::memory;
+use photo_factory_kernel::{clock, memory};
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
 use smol::{LocalExecutor, Timer, channel, unblock};
 
+use crate::asset::shown;
 use crate::config::Config;
 use crate::dashboard::http::{ServeError, Server, Site};
 use crate::dashboard::overview::{Activity, Overview};
-use crate::disk::{self, DiskError};
+use crate::disk::Standing;
 use crate::factory::{Factory, OpenError};
-use crate::librarian::{Fate, Inbox, Line, Progress, Report, WORKER_REST};
+use crate::ledger::Degraded;
+use crate::librarian::{Fate, Inbox, Line, Report, WORKER_REST};
 use crate::monitor::{
     COMMIT_INTERVAL, LIBRARIAN_INTERVAL, Monitor, SERVICE_INTERVAL, Service, Status,
 };
+use crate::verify::background::{Background, Saying, Verified};
+
+use tend::tend_storage;
 
 /// A clean stop takes no longer than this in all; what is cut short is finished at the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
 /// With files waiting, a line that moved nothing for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(600);
+
+/// The first answer of Storage is waited for no longer than this.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
+
+/// How often a ledger that is down is tried again.
+const MEND_EVERY: Duration = Duration::from_secs(5);
 
 /// Shots handed over ahead of the journeys.
 const READY_AHEAD: usize = 64;
@@ -39,8 +52,6 @@ const READY_AHEAD: usize = 64;
 pub enum RunError {
     /// The factory could not be opened.
     Open(OpenError),
-    /// The inbox can't be used.
-    Disk(DiskError),
     /// The page can't be served.
     Serve(ServeError),
     /// Signals can't be received.
@@ -51,7 +62,6 @@ impl fmt::Display for RunError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Open(error) => error.fmt(f),
-            Self::Disk(error) => error.fmt(f),
             Self::Serve(error) => error.fmt(f),
             Self::Signals(error) => write!(f, "could not receive signals: {error}"),
         }
@@ -68,15 +78,33 @@ pub fn now() -> Timestamp {
 /// Runs the appliance until SIGTERM or SIGINT. `started` is called once the page answers, with the page's address.
 pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result<(), RunError> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(RunError::Signals)?;
-    let factory = Factory::open(config, now).map_err(RunError::Open)?;
-    let monitor = Arc::new(Monitor::open(&factory.config.data, now()));
-    let line = factory.inbox_line(false).map_err(RunError::Disk)?;
-    let server = Server::start(site(&factory, &line, &monitor)).map_err(RunError::Serve)?;
+    let factory = Factory::open_without_storage(config, now).map_err(RunError::Open)?;
+    factory.vault.ask_regularly();
+    let monitor = Arc::new(Monitor::open(
+        &factory.config.data,
+        now(),
+        clock::is_synchronized,
+    ));
+    let line = factory.inbox_line(false).map_err(RunError::Open)?;
+    let verification = {
+        let progress = Arc::clone(&line.progress);
+        // What merely waits in the inbox is no work: a file that grows for days would keep every original unread.
+        let is_busy = move || progress.under_way.load(Ordering::Relaxed) > 0;
+        Background::start(&factory.config, &factory.ledger, is_busy, now)
+    };
+    let server = Server::start(site(&factory, &line, &monitor, verification.said()))
+        .map_err(RunError::Serve)?;
     log::info!(
         "taking {}, the page is at http://{}/",
         factory.config.inbox.display(),
         server.address()
     );
+    // A Storage that answers is there, or made, before the appliance says that it runs.
+    let watch = factory.vault.watch();
+    let waited = async {
+        Timer::after(FIRST_ANSWER).await;
+    };
+    smol::block_on(watch.changed().or(waited));
     started(server.address());
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
@@ -84,18 +112,32 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         let (reports, fates) = channel::bounded(READY_AHEAD);
         let journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
         let watch = executor.spawn(Inbox::new(Arc::clone(&line)).watch(ready));
+        let notices = Arc::clone(&factory.notices);
+        let storage = executor.spawn(tend_storage(
+            Arc::clone(&line),
+            Arc::clone(&monitor),
+            notices,
+        ));
         let beats = executor.spawn(beat(Arc::clone(&line), Arc::clone(&monitor)));
         let probes = executor.spawn(probe(Arc::clone(&line), Arc::clone(&monitor)));
+        let mends = executor.spawn(mend_ledger(Arc::clone(&line), Arc::clone(&monitor)));
         let rests = executor.spawn(rest(Arc::clone(&line)));
         executor
-            .spawn(async move { fates.for_each(|report| tell(&report)).await })
+            .spawn({
+                let line = Arc::clone(&line);
+                let has_trouble = move || line.trouble(Instant::now()).is_some();
+                async move {
+                    fates.for_each(|report| tell(&report, has_trouble())).await;
+                }
+            })
             .detach();
         if let Some(Ok(signal)) = signals.next().await {
             log::info!("{signal:?}: stopping");
         }
+        verification.stop();
         // No new shots; those under way come to a safe end by themselves, or are left to the next start.
         watch.cancel().await;
-        for task in [beats, probes, rests] {
+        for task in [storage, beats, probes, mends, rests] {
             task.cancel().await;
         }
         let give_up = async {
@@ -105,6 +147,7 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
             log::warn!("some work does not end in time; it is finished at the next start");
         };
         journeys.or(give_up).await;
+        line.halt.store(true, Ordering::Relaxed);
     }));
     server.stop();
     for service in Service::ALL {
@@ -115,10 +158,11 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
     Ok(())
 }
 
-fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>) -> Site {
+fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: Saying) -> Site {
     let (config, ledger) = (Arc::clone(&factory.config), Arc::downgrade(&factory.ledger));
     let (line, monitor, started_at) = (Arc::clone(line), Arc::clone(monitor), now());
     let own_ledger = ledger.clone();
+    let notices = factory.notices.clone();
     let (hosts, refresh_seconds) = (config.hosts.clone(), config.refresh_seconds);
     Site {
         listen: config.listen,
@@ -126,7 +170,11 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>) -> Site {
         hosts,
         refresh_seconds,
         overview: Box::new(move || {
-            let activity = activity(&config, &line.progress, &monitor, started_at);
+            let mut activity = activity(&config, &line, &monitor, started_at);
+            activity.verified = verified.now();
+            let found = activity.verified.as_ref().and_then(Verified::notice);
+            activity.notices.extend(found);
+            activity.notices.extend(notices.all());
             Overview::gather(
                 own_ledger.upgrade().as_deref(),
                 monitor.current(),
@@ -139,13 +187,15 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>) -> Site {
     }
 }
 
-fn activity(
-    config: &Config,
-    progress: &Progress,
-    monitor: &Monitor,
-    started_at: Timestamp,
-) -> Activity {
+fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timestamp) -> Activity {
+    let (progress, watch) = (&line.progress, line.vault.watch());
+    // Only what is known already: a page that asked Storage would hang with it.
+    let trouble = line.trouble(Instant::now());
     let depth = progress.depth();
+    // For lack of room the large files may wait while the small ones go on.
+    let is_paused = trouble.is_some()
+        || (watch.full().is_some() && progress.under_way.load(Ordering::Relaxed) == 0);
+    let trouble = trouble.or_else(|| watch.full());
     let mut notices: Vec<String> = monitor.notice().into_iter().collect();
     if config.worker.is_none() {
         notices.push(
@@ -153,8 +203,19 @@ fn activity(
                 .to_owned(),
         );
     }
+    let restored = progress.restored.load(Ordering::Relaxed);
+    if restored > 0 {
+        notices.push(format!(
+            "{restored} originals were missing from Storage and were put back from the inbox since the start. Somebody or something removed them: `photo-factory verify` tells whether more are gone."
+        ));
+    }
+    let state = match depth {
+        _ if is_paused => "paused",
+        0 => "watching",
+        _ => "filing",
+    };
     Activity {
-        state: if depth == 0 { "watching" } else { "filing" }.to_owned(),
+        state: state.to_owned(),
         inbox_depth: depth,
         current: progress
             .current()
@@ -162,34 +223,64 @@ fn activity(
         filed_since_start: progress.filed.load(Ordering::Relaxed),
         duplicates_since_start: progress.duplicates.load(Ordering::Relaxed),
         started_at: Some(started_at),
-        storage_free: disk::free_space(&config.storage).ok().map(|(free, _)| free),
+        storage_free: watch.space().map(|space| space.free),
+        trouble,
         notices,
+        verified: None,
     }
 }
 
-/// The librarian's beat, from its progress: a line that has work and moves nothing is stuck.
+/// The librarian's beats.
 async fn beat(line: Arc<Line>, monitor: Arc<Monitor>) {
     loop {
-        let depth = line.progress.depth();
-        let idle = line
-            .progress
-            .moved()
-            .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
-        let status = if line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER {
-            Status::Stuck(format!(
-                "nothing was filed for {} minutes though files wait: is the disk answering?",
-                idle.as_secs() / 60
-            ))
-        } else {
-            Status::Up
-        };
-        let task = match line.progress.current() {
-            Some(path) if depth > 0 => format!("filing {}", path.display()),
-            _ => "watching the inbox".to_owned(),
-        };
-        monitor.beat(Service::Librarian, status, Some(task), Some(depth), now());
+        report(&line, &monitor).await;
         Timer::after(LIBRARIAN_INTERVAL).await;
     }
+}
+
+/// One beat of the librarian, from its progress: a line that has work and moves nothing is stuck.
+async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
+    let depth = line.progress.depth();
+    let idle = line
+        .progress
+        .moved()
+        .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
+    let watch = line.vault.watch();
+    let away = line.source_away();
+    let status = match watch.standing(Instant::now()) {
+        Standing::Unusable(unusable) => Status::Down(unusable.to_string()),
+        Standing::Silent(since) => {
+            let seconds = since.as_secs();
+            Status::Stuck(format!("Storage has not answered for {seconds} s"))
+        }
+        Standing::NotAsked | Standing::Here if away.is_some() => {
+            Status::Down(away.unwrap_or_default())
+        }
+        Standing::NotAsked | Standing::Here => {
+            let is_stuck =
+                line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER;
+            match line.ledger_full().or_else(|| watch.full()) {
+                Some(full) => Status::Degraded(full),
+                None if is_stuck => Status::Stuck(format!(
+                    "nothing was filed for {} minutes though files wait: is the disk answering?",
+                    idle.as_secs() / 60
+                )),
+                None => line.ledger.degraded().map_or(Status::Up, |degraded| {
+                    Status::Degraded(without_ledger(&degraded))
+                }),
+            }
+        }
+    };
+    let task = match (&status, line.progress.current()) {
+        (Status::Up | Status::Degraded(_), Some(path)) if depth > 0 => {
+            format!("filing {}", shown(&path))
+        }
+        (Status::Up, _) => "watching the inbox".to_owned(),
+        _ => "waiting".to_owned(),
+    };
+    let monitor = Arc::clone(monitor);
+    // A beat that tells of a change is written to the disk.
+    unblock(move || monitor.beat(Service::Librarian, status, Some(task), Some(depth), now())).await;
 }
 
 /// The beats of the services that have no work of their own to show, and the history's commits.
@@ -216,6 +307,59 @@ async fn probe(line: Arc<Line>, monitor: Arc<Monitor>) {
     }
 }
 
+/// While the ledger is down: says so at once, and tries it again and again. When it is back, what it tells of interrupted
+/// work is put right.
+async fn mend_ledger(line: Arc<Line>, monitor: Arc<Monitor>) {
+    let mut was_down = false;
+    loop {
+        if let Some(degraded) = line.ledger.degraded() {
+            if !was_down {
+                let librarian = Status::Degraded(without_ledger(&degraded));
+                monitor.beat(
+                    Service::Librarian,
+                    librarian,
+                    None,
+                    Some(line.progress.depth()),
+                    now(),
+                );
+                monitor.beat(
+                    Service::FactoryDb,
+                    Status::Down(degraded.reason),
+                    None,
+                    None,
+                    now(),
+                );
+            }
+            was_down = true;
+            let line = Arc::clone(&line);
+            // Its errors are told by `degraded`.
+            unblock(move || line.ledger.probe(now()).is_ok()).await;
+        }
+        if was_down && line.ledger.degraded().is_none() {
+            was_down = false;
+            // It may know of interrupted work that the journal did not.
+            line.vault.watch().note_interrupted();
+            monitor.beat(Service::FactoryDb, Status::Up, None, None, now());
+            monitor.beat(
+                Service::Librarian,
+                Status::Up,
+                None,
+                Some(line.progress.depth()),
+                now(),
+            );
+        }
+        Timer::after(MEND_EVERY).await;
+    }
+}
+
+/// What the librarian says of itself while the ledger is down. Why that is down, the ledger says.
+fn without_ledger(degraded: &Degraded) -> String {
+    format!(
+        "the ledger can't be used; files noted in the journal meanwhile: {}. They go into the ledger by themselves",
+        degraded.journaled
+    )
+}
+
 /// Lets the metadata worker go when it has had nothing to do, and gives back the memory that work took.
 async fn rest(line: Arc<Line>) {
     let mut given_back = None;
@@ -240,20 +384,22 @@ async fn rest(line: Arc<Line>) {
     }
 }
 
-fn tell(report: &Report) {
-    let path = report.path.display();
+fn tell(report: &Report, has_trouble: bool) {
+    let path = shown(&report.path);
     match &report.fate {
         Fate::Filed(asset) => log::info!(
             "{path} is filed as {} ({})",
-            asset.final_path.display(),
+            shown(&asset.final_path),
             asset.captured.from.as_str()
         ),
-        Fate::Duplicate(asset) => log::info!(
-            "{path} has the bytes of {}: cleared",
-            asset.final_path.display()
-        ),
+        Fate::Duplicate(asset) => {
+            log::info!("{path} has the bytes of {}", shown(&asset.final_path));
+        }
         Fate::Unsettled(reason) => log::debug!("{path}: {reason}"),
+        // Why nothing can be filed is said once, not for every file.
+        Fate::PutOff(reason) if has_trouble => log::debug!("{path} waits: {reason}"),
         Fate::PutOff(reason) => log::warn!("{path} waits: {reason}"),
-        Fate::Left(..) | Fate::Gone => {}
+        // A restored one was warned of where it was found, a left one where it was written down.
+        Fate::Restored(_) | Fate::Left(..) | Fate::Gone => {}
     }
 }

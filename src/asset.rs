@@ -1,14 +1,17 @@
 //! The vocabulary of the house: what a photo is, where it is, when it was taken. No I/O.
 
+mod name;
+
 use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+
+pub use name::{bytes_text, is_litter, lossy, one_line, quoted, shot_key, shown, split_name};
 
 /// A ledger row's id; ids grow in the order of filing and are never used twice.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -409,6 +412,33 @@ impl Asset {
     }
 }
 
+/// What a file in Originals must be: as much of its row as it takes to verify it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Original {
+    /// The row's id.
+    pub id: AssetId,
+    /// Where it stands, relative to Storage.
+    pub final_path: PathBuf,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the content.
+    pub file_hash: FileHash,
+    /// When the row was made.
+    pub ingested_at: Timestamp,
+}
+
+impl From<&Asset> for Original {
+    fn from(asset: &Asset) -> Self {
+        Self {
+            id: asset.id,
+            final_path: asset.final_path.clone(),
+            size: asset.size,
+            file_hash: asset.file_hash,
+            ingested_at: asset.ingested_at,
+        }
+    }
+}
+
 /// A file that stays in the inbox, and why.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Left {
@@ -461,37 +491,10 @@ pub fn day_folder(day: Date) -> PathBuf {
     PathBuf::from(day.strftime("Originals/%Y/%Y-%m-%d").to_string())
 }
 
-/// A name for display: bytes that are no UTF-8 become U+FFFD.
-pub fn lossy(name: &OsStr) -> String {
-    name.to_string_lossy().into_owned()
-}
-
-/// A file name cut into stem and extension (with its dot), byte for byte; a leading dot is no extension.
-pub fn split_name(name: &OsStr) -> (&OsStr, &OsStr) {
-    let bytes = name.as_bytes();
-    match bytes.iter().rposition(|&byte| byte == b'.') {
-        Some(dot) if dot > 0 => (
-            OsStr::from_bytes(&bytes[..dot]),
-            OsStr::from_bytes(&bytes[dot..]),
-        ),
-        _ => (name, OsStr::new("")),
-    }
-}
-
-/// What one shot has in common: the folder and the stem, in lower case. The key by which halves and sidecars find each other.
-pub fn shot_key(inbox_path: &Path) -> Vec<u8> {
-    let folder = inbox_path
-        .parent()
-        .map_or(&b""[..], |folder| folder.as_os_str().as_bytes());
-    let (stem, _) = split_name(inbox_path.file_name().unwrap_or_default());
-    let mut key = folder.to_vec();
-    key.push(b'/');
-    key.extend(stem.as_bytes().iter().map(u8::to_ascii_lowercase));
-    key
-}
-
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -506,18 +509,6 @@ mod tests {
         assert_eq!(
             day_folder(captured.day()),
             Path::new("Originals/2024/2024-01-31")
-        );
-    }
-
-    #[test]
-    fn a_leading_dot_is_part_of_the_stem() {
-        assert_eq!(
-            split_name(OsStr::new(".hidden")),
-            (OsStr::new(".hidden"), OsStr::new(""))
-        );
-        assert_eq!(
-            split_name(OsStr::new("a.b.JPG")),
-            (OsStr::new("a.b"), OsStr::new(".JPG"))
         );
     }
 }

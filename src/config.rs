@@ -12,6 +12,9 @@ use serde::Deserialize;
 /// The settings file's name in the root.
 pub const FILE_NAME: &str = "photo-factory.toml";
 
+/// Every original is read again within this time, where the settings say nothing else.
+const VERIFY_EVERY: Duration = Duration::from_secs(30 * 86_400);
+
 /// When an inbox name is cleared once its photo is kept.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -34,6 +37,25 @@ pub enum Poll {
     Set(bool),
 }
 
+/// What is kept free on the disk of Storage: a share of it, but at most so many bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Reserve {
+    /// The share, in millionths of the disk.
+    pub millionths: u32,
+    /// Bytes at most.
+    pub most: u64,
+}
+
+impl Default for Reserve {
+    /// 2 % of the disk, but at most 1 GiB.
+    fn default() -> Self {
+        Self {
+            millionths: 20_000,
+            most: 1 << 30,
+        }
+    }
+}
+
 /// Everything the program needs to know, made usable: paths are absolute, times are durations.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -43,6 +65,8 @@ pub struct Config {
     pub inbox: PathBuf,
     /// Where they are kept.
     pub storage: PathBuf,
+    /// What is kept free on the disk where they are kept.
+    pub reserve: Reserve,
     /// Ledger, history, socket.
     pub data: PathBuf,
     /// Log files.
@@ -63,6 +87,10 @@ pub struct Config {
     pub hosts: Vec<String>,
     /// How often the page refreshes where its reader has not chosen; 0: not.
     pub refresh_seconds: u32,
+    /// Within which time the appliance verifies every original by itself; `None`: it does not.
+    pub verify_every: Option<Duration>,
+    /// How fast it reads for that, in MB/s.
+    pub verify_limit: f64,
     /// The appliance's time zone.
     pub zone: TimeZone,
     /// The metadata worker, where one was found.
@@ -123,6 +151,7 @@ struct Typed {
     inbox: TypedInbox,
     storage: TypedStorage,
     dashboard: TypedDashboard,
+    verify: TypedVerify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -147,6 +176,60 @@ enum TypedPoll {
 #[serde(default)]
 struct TypedStorage {
     path: Option<PathBuf>,
+    reserve: Option<TypedReserve>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum TypedReserve {
+    Bytes(u64),
+    Words(String),
+}
+
+impl TypedReserve {
+    /// Bytes, `"2%"`, or a number with a unit: `"500 MB"`, `"1 GiB"`.
+    fn usable(&self) -> Option<Reserve> {
+        const WHOLE: u32 = 1_000_000;
+        let bytes = |most| Reserve {
+            millionths: WHOLE,
+            most,
+        };
+        let words = match self {
+            Self::Bytes(most) => return Some(bytes(*most)),
+            Self::Words(words) => words.trim(),
+        };
+        let is_unit = |character: char| !character.is_ascii_digit() && character != '.';
+        let (number, unit) = words.split_at(words.find(is_unit).unwrap_or(words.len()));
+        // In thousandths, so that "1.5 GB" needs no floating point.
+        let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+        let thousandths = format!("{part:0<3}");
+        let part = thousandths.get(..3)?.parse::<u64>().ok()?;
+        let number = whole
+            .parse::<u64>()
+            .ok()?
+            .checked_mul(1000)?
+            .checked_add(part)?;
+        let times = match unit.trim().to_ascii_lowercase().as_str() {
+            "%" => {
+                let millionths = u32::try_from(number.checked_mul(10)?).ok()?;
+                return (millionths < WHOLE).then_some(Reserve {
+                    millionths,
+                    most: if millionths == 0 { 0 } else { u64::MAX },
+                });
+            }
+            "" | "b" => 1,
+            "kb" => 1000,
+            "mb" => 1_000_000,
+            "gb" => 1_000_000_000,
+            "tb" => 1_000_000_000_000,
+            "kib" => 1 << 10,
+            "mib" => 1 << 20,
+            "gib" => 1 << 30,
+            "tib" => 1 << 40,
+            _ => return None,
+        };
+        Some(bytes(number.checked_mul(times)? / 1000))
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -157,8 +240,15 @@ struct TypedDashboard {
     refresh_seconds: Option<u32>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TypedVerify {
+    days: Option<f64>,
+    limit: Option<f64>,
+}
+
 /// Every known key, by section: what `Typed` reads.
-const KNOWN: [(&str, &[&str]); 3] = [
+const KNOWN: [(&str, &[&str]); 4] = [
     (
         "inbox",
         &[
@@ -170,8 +260,9 @@ const KNOWN: [(&str, &[&str]); 3] = [
             "ignore",
         ],
     ),
-    ("storage", &["path"]),
+    ("storage", &["path", "reserve"]),
     ("dashboard", &["listen", "hosts", "refresh_seconds"]),
+    ("verify", &["days", "limit"]),
 ];
 
 impl Config {
@@ -237,7 +328,32 @@ impl Config {
             .ok_or_else(|| wrong("[inbox] settle_seconds is a number of seconds, 0 or more"))?;
         let rescan = seconds(typed.inbox.rescan_seconds, 300.0, 1.0)
             .ok_or_else(|| wrong("[inbox] rescan_seconds is a number of seconds, 1 or more"))?;
+        let verify_every = match typed.verify.days {
+            None => Some(VERIFY_EVERY),
+            Some(0.0) => None,
+            Some(days) => Some(
+                Duration::try_from_secs_f64(days * 86_400.0)
+                    .ok()
+                    .filter(|every| !every.is_zero())
+                    .ok_or_else(|| {
+                        wrong("[verify] days is a number of days, or 0 to switch it off")
+                    })?,
+            ),
+        };
+        let verify_limit = typed.verify.limit.unwrap_or(4.0);
+        if !(verify_limit.is_finite() && verify_limit > 0.0) {
+            return Err(wrong(
+                "[verify] limit is a number of MB per second, above 0",
+            ));
+        }
+        let reserve = match typed.storage.reserve {
+            None => Reserve::default(),
+            Some(typed) => typed.usable().ok_or_else(|| {
+                wrong("[storage] reserve is what is kept free on the disk: \"2%\", \"500 MB\", \"1 GiB\", or a number of bytes")
+            })?,
+        };
         Ok(Self {
+            reserve,
             inbox: root.join(
                 typed
                     .inbox
@@ -263,6 +379,8 @@ impl Config {
             listen,
             hosts: typed.dashboard.hosts,
             refresh_seconds: typed.dashboard.refresh_seconds.unwrap_or(10),
+            verify_every,
+            verify_limit,
             zone: TimeZone::system(),
             worker: find_worker(),
         })
@@ -331,6 +449,27 @@ fn unknown(what: &str, typed: &str, known: &[&str]) -> String {
     }
 }
 
+/// The home of this process's user.
+pub fn home() -> Option<PathBuf> {
+    folder_named("HOME")
+}
+
+/// The folders of Syncthing that this process's environment names.
+pub fn syncthing_folders() -> Vec<PathBuf> {
+    let named = ["XDG_STATE_HOME", "XDG_CONFIG_HOME"].into_iter();
+    named
+        .filter_map(folder_named)
+        .map(|folder| folder.join("syncthing"))
+        .collect()
+}
+
+#[expect(clippy::disallowed_methods, reason = "the environment is read here")]
+fn folder_named(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+}
+
 /// The metadata worker: beside the program (a build folder), or where the package installs it.
 fn find_worker() -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
@@ -366,6 +505,31 @@ mod tests {
                 .contains("line 2: there is no section `inbx`; did you mean `inbox`?")
         );
         assert!(complaint("colour = 1\n").contains("there are: inbox, storage, dashboard"));
+    }
+
+    #[test]
+    fn the_reserve_is_typed_as_a_share_or_as_bytes() {
+        let reserve = |typed: &str| {
+            let typed = parse(&format!("[storage]\nreserve = {typed}\n"), Path::new("x"));
+            let reserve = typed.expect("must be read").storage.reserve?.usable()?;
+            Some((reserve.millionths, reserve.most))
+        };
+        assert_eq!(reserve("\"2%\""), Some((20_000, u64::MAX)));
+        assert_eq!(reserve("\"0.5 %\""), Some((5_000, u64::MAX)));
+        assert_eq!(reserve("\"500 MB\""), Some((1_000_000, 500_000_000)));
+        assert_eq!(reserve("\"1.5GiB\""), Some((1_000_000, 3 << 29)));
+        assert_eq!(reserve("4096"), Some((1_000_000, 4096)));
+        assert_eq!(reserve("0"), Some((1_000_000, 0)));
+        for wrong in [
+            "\"100%\"",
+            "\"-1\"",
+            "\"much\"",
+            "\"1 PB\"",
+            "\"\"",
+            "\"99999999999999999999\"",
+        ] {
+            assert_eq!(reserve(wrong), None, "{wrong}");
+        }
     }
 
     #[test]

@@ -3,10 +3,12 @@
 //! # Invariants
 //!
 //! - Nothing in Originals is overwritten: a name is claimed by `link(2)` or by a rename that refuses to replace (P3).
-//! - An inbox name is cleared only against a [`Kept`], which only [`Vault::place`], [`Vault::compare`] and
-//!   [`Vault::recover`] make, each after it saw the durable bytes (P1, P2).
+//! - An inbox name is cleared only against a [`Kept`], which only [`Vault::place`] and [`Vault::compare`] make, each after
+//!   it saw the durable bytes (P1, P2); and only while a fresh walk to the original still finds the file that was verified.
 //! - A file is linked (sharing its inode with the inbox name) only under a read lease: the kernel then promises that nobody
 //!   writes it, and makes whoever wants to wait. Where there is no lease (not our file, a network disk) it is copied (P4).
+//! - Nothing is written to Storage before its marker was found to be the expected one, and before every placement its
+//!   path is found to lead to that disk still (P7).
 //! - Paths are walked folder by folder from an opened root without following links (P8).
 //!
 //! # Assumptions about the media
@@ -20,8 +22,18 @@
     reason = "this is the room that changes files"
 )]
 
+mod clear;
+mod compare;
 mod hold;
+mod keeper;
+mod recover;
+mod rename;
+pub mod space;
+mod state;
+pub mod storage;
+mod temporary;
 mod vault;
+pub mod watch;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -32,13 +44,18 @@ use std::os::unix::fs::FileExt;
 use std::path::{Component, Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, Statx, StatxFlags};
+use rustix::fs::{Advice, AtFlags, CWD, Mode, OFlags, StatFs, Statx, StatxFlags};
 use sha2::{Digest, Sha256};
 
-use crate::asset::FileHash;
+use crate::asset::{FileHash, is_litter, shown};
 
-pub use hold::{Cleared, Entry, EntryIs, Held, Hold, Source};
-pub use vault::{Kept, Placing, Recovered, Vault};
+pub use clear::{Cleared, name_before_aside};
+pub use compare::Compared;
+pub use hold::{Entry, EntryIs, Held, Hold, Rights, Source};
+pub use recover::Recovered;
+pub use state::replace_file;
+pub use vault::{Kept, Parted, Placing, Restored, Vault};
+pub use watch::{Standing, Unusable, Watch};
 
 /// Prefix of every temporary name of ours: a dotfile, so that Syncthing's users and galleries don't see it.
 pub const TEMPORARY_PREFIX: &str = ".photo-factory-";
@@ -90,7 +107,74 @@ impl DiskError {
             )
     }
 
+    /// Storage can't be used now: nothing is wrong with this file, it is taken when Storage can be.
+    fn unusable(path: &Path, unusable: Unusable) -> Self {
+        Self::io("use", path)(io::Error::other(unusable))
+    }
+
+    /// Why Storage can't be used now, where that is the error.
+    pub fn as_unusable(&self) -> Option<&Unusable> {
+        self.source.get_ref()?.downcast_ref()
+    }
+
+    /// Whether it says that Storage is not there, is not the disk it was, or can't be written.
+    pub fn is_storage_away(&self) -> bool {
+        matches!(self.as_unusable(), Some(Unusable::Away(_)))
+    }
+
+    /// Whether it says that the disk is full, or as full as it may get.
+    pub fn is_full(&self) -> bool {
+        matches!(self.as_unusable(), Some(Unusable::Full(_)))
+            || matches!(
+                self.source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            )
+    }
+
+    /// Whether it is forbidden: that stays so until somebody changes it.
+    pub fn is_forbidden(&self) -> bool {
+        use rustix::io::Errno;
+        let errno = self.source.raw_os_error().map(Errno::from_raw_os_error);
+        matches!(errno, Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
+    }
+
+    /// Whether the system lacked memory or descriptors: nothing is wrong with the file or the disk.
+    pub fn is_shortage(&self) -> bool {
+        use rustix::io::Errno;
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM]
+            .iter()
+            .any(|errno| self.source.raw_os_error() == Some(errno.raw_os_error()))
+    }
+
     fn advice(&self) -> &'static str {
+        use rustix::io::Errno;
+        match self.source.raw_os_error().map(Errno::from_raw_os_error) {
+            Some(Errno::IO) => {
+                return "; the disk answers with errors: check its cable, its power and its health (`dmesg`, `smartctl -H`)";
+            }
+            Some(Errno::NOTDIR | Errno::LOOP) => {
+                return "; there must be a real folder, no link and no file: mount the disk there instead of linking to it";
+            }
+            Some(Errno::NAMETOOLONG) => {
+                return "; this disk can't hold so long a name: give the file a shorter one";
+            }
+            Some(Errno::FBIG) => {
+                return "; this disk can't hold a file of that size (FAT: 4 GiB at most): use a disk with ext4, xfs or exFAT, or shorten the video";
+            }
+            Some(Errno::NOSYS | Errno::OPNOTSUPP) => {
+                return "; this kind of disk can't do that: use one with a Linux file system (ext4, xfs, btrfs)";
+            }
+            Some(Errno::TXTBSY | Errno::BUSY) => {
+                return "; another program is using it: end that program, and it goes on by itself";
+            }
+            Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM) => {
+                return "; the system is short of memory or open files: it goes on by itself when other programs end";
+            }
+            Some(Errno::NODEV | Errno::NXIO | Errno::STALE | Errno::NOTCONN) => {
+                return "; its disk is gone: plug it in or mount it again";
+            }
+            _ => {}
+        }
         match self.source.kind() {
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
                 "; the disk is full: make room and it goes on by itself"
@@ -108,7 +192,10 @@ impl DiskError {
 
 impl fmt::Display for DiskError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let path = self.path.display();
+        if let Some(unusable) = self.as_unusable() {
+            return unusable.fmt(f);
+        }
+        let path = shown(&self.path);
         write!(
             f,
             "could not {} {path}: {}{}",
@@ -205,15 +292,34 @@ fn open_below(root: &OwnedFd, relative: &Path) -> rustix::io::Result<OwnedFd> {
     folder.map_or_else(|| rustix::fs::openat(root, c".", flags, Mode::empty()), Ok)
 }
 
+/// Removes a name, if it is there.
+fn discard(folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
+    match rustix::fs::unlinkat(folder, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) => Ok(()),
+        done => done,
+    }
+}
+
 /// SHA-256 of a file's first `size` bytes (all of it, when it did not change), in one sequential pass.
 ///
 /// Errors: what reading says; a file shorter than `size` is an `UnexpectedEof`; once `halt` is set, `Interrupted`.
 pub fn hash(file: &File, size: u64, halt: &AtomicBool) -> io::Result<FileHash> {
+    hash_at_pace(file, size, halt, &mut |_| {})
+}
+
+/// The same, telling `pace` of every piece that was read, which may take its time.
+pub fn hash_at_pace(
+    file: &File,
+    size: u64,
+    halt: &AtomicBool,
+    pace: &mut dyn FnMut(u64),
+) -> io::Result<FileHash> {
     let mut digest = Sha256::new();
     // Only advice: a file system that doesn't know it reads all the same.
     rustix::fs::fadvise(file, 0, None, Advice::Sequential).unwrap_or_default();
     read_through(file, size, halt, |bytes| {
         digest.update(bytes);
+        pace(bytes.len() as u64);
         Ok(())
     })?;
     Ok(FileHash(digest.finalize().into()))
@@ -278,6 +384,15 @@ pub fn free_space(path: &Path) -> io::Result<(u64, u64)> {
 
 /// Whether the file system of `path` is a network one, which sends no events for what other machines do.
 pub fn is_network(path: &Path) -> bool {
+    rustix::fs::statfs(path).is_ok_and(|stat| says_network(&stat))
+}
+
+/// The same for an open file or folder.
+fn is_on_network(file: impl AsFd) -> bool {
+    rustix::fs::fstatfs(file).is_ok_and(|stat| says_network(&stat))
+}
+
+fn says_network(stat: &StatFs) -> bool {
     // From linux/magic.h: NFS, SMB, CIFS, SMB2, Ceph, AFS, Coda, 9P, FUSE (sshfs, rclone).
     const NETWORK: [u32; 9] = [
         0x6969,
@@ -290,18 +405,51 @@ pub fn is_network(path: &Path) -> bool {
         0x0102_1997,
         0x6573_5546,
     ];
-    rustix::fs::statfs(path).is_ok_and(|stat| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "magic numbers are 32 bit values in a field whose width differs by machine"
-        )]
-        let magic = stat.f_type as u32;
-        NETWORK.contains(&magic)
-    })
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "magic numbers are 32 bit values in a field whose width differs by machine"
+    )]
+    let magic = stat.f_type as u32;
+    NETWORK.contains(&magic)
 }
 
-/// Makes a folder of the house and its parents, where they are missing.
+/// Makes a folder of the house and its parents, where they are missing, durably.
 pub fn make_folder(path: &Path) -> Result<(), DiskError> {
-    std::fs::create_dir_all(path).map_err(DiskError::io("make the folder", path))
+    let failed = |error| DiskError::io("make the folder", path)(error);
+    let missing: Vec<&Path> = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    std::fs::create_dir_all(path).map_err(failed)?;
+    for parent in missing.iter().rev().filter_map(|folder| folder.parent()) {
+        // A parent that may be entered but not read can't be synced; its disk does that by itself before long.
+        if let Ok(parent) = open_root(parent) {
+            rustix::fs::fsync(&parent).map_err(|errno| failed(errno.into()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a regular file that is neither ours nor another program's stands anywhere below; looks no further than the
+/// first.
+pub fn holds_files(folder: &Path) -> bool {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut folders = Vec::new();
+    for entry in entries.filter(|entry| !is_litter(&entry.file_name())) {
+        match entry.file_type() {
+            Ok(kind) if kind.is_file() => {
+                let name = entry.file_name();
+                if !name
+                    .as_encoded_bytes()
+                    .starts_with(TEMPORARY_PREFIX.as_bytes())
+                {
+                    return true;
+                }
+            }
+            Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+            _ => {}
+        }
+    }
+    folders.iter().any(|folder| holds_files(folder))
 }

@@ -23,9 +23,12 @@
 //! | [`ledger`] | the memory: what stands in Originals (redb) | asset |
 //! | [`config`] | what was typed, made usable | nobody |
 //! | [`librarian`] | the photo line | asset, disk, ledger, config |
+//! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
 //! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
-//! | [`dashboard`] | the status page and its JSON | asset, ledger, monitor, config |
+//! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
+//! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |
+//! | [`doctor`] | looks at all that the appliance needs, and says what to do. Changes nothing | asset, disk, ledger, config, verify, monitor, dashboard |
 //! | [`log_file`] | the rotating log in Logs/ | nobody |
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |
@@ -45,8 +48,11 @@ pub mod cli;
 pub mod config;
 pub mod dashboard;
 pub mod disk;
+pub mod doctor;
 pub mod factory;
 pub mod ledger;
 pub mod librarian;
 pub mod log_file;
 pub mod monitor;
+pub mod rebuild;
+pub mod verify;

@@ -1,4 +1,5 @@
-//! Dates, places and damage, on real files of many cameras, phones and programs.
+//! Dates that names tell, and damage, on real files of many cameras, phones and programs. What the files themselves tell is
+//! held to their list through the program's door, by the appliance's tests.
 
 #![expect(
     clippy::unwrap_used,
@@ -12,7 +13,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -85,141 +86,10 @@ fn embedded(metadata: &Metadata) -> Option<CaptureTime> {
 
 type Row = BTreeMap<String, String>;
 
-/// How many of the values in the list were looked for, and how many were missed.
-#[derive(Default)]
-struct Score {
-    dates: [u32; 2],
-    offsets: [u32; 2],
-    places: [u32; 2],
-}
-
-impl Score {
-    fn date(&mut self, row: &Row, metadata: &Metadata) {
-        let path = &row["path"];
-        let found = embedded(metadata);
-        let wanted = row["expected_local_date"].replace(' ', "T");
-        if wanted.is_empty() {
-            if let Some(found) = found {
-                println!(
-                    "extra date {path}: {} from {}",
-                    found.local_text(),
-                    found.from.as_str()
-                );
-            }
-            return;
-        }
-        self.dates[0] += 1;
-        // `Z` in the list: an instant, compared as one.
-        let text = found.map(|found| {
-            let east = if row["expected_offset"] == "Z" {
-                found.offset_minutes.unwrap_or(0)
-            } else {
-                0
-            };
-            let wall = found.local - jiff::SignedDuration::from_mins(i64::from(east));
-            wall.strftime("%Y-%m-%dT%H:%M:%S").to_string()
-        });
-        if text.as_deref() != Some(wanted.as_str()) {
-            self.dates[1] += 1;
-            println!(
-                "date {path}: wanted {wanted} ({}), found {metadata:?}",
-                row["expected_date_tag"]
-            );
-        }
-        if !matches!(row["expected_offset"].as_str(), "" | "Z") {
-            self.offsets[0] += 1;
-            let offset = found.and_then(|found| found.offset_text());
-            if offset.as_deref() != Some(&row["expected_offset"]) {
-                self.offsets[1] += 1;
-                println!(
-                    "offset {path}: wanted {}, found {offset:?}",
-                    row["expected_offset"]
-                );
-            }
-        }
-    }
-
-    fn place(&mut self, row: &Row, metadata: &Metadata) {
-        let path = &row["path"];
-        let wanted = row["expected_lat"]
-            .parse::<f64>()
-            .ok()
-            .zip(row["expected_lon"].parse::<f64>().ok());
-        // Exactly 0, 0 is no fix: the product's choice.
-        let Some((latitude, longitude)) =
-            wanted.filter(|&(latitude, longitude)| latitude != 0.0 || longitude != 0.0)
-        else {
-            if let Some(at) = metadata.location {
-                println!("extra place {path}: {at:?}");
-            }
-            return;
-        };
-        self.places[0] += 1;
-        let near = metadata.location.is_some_and(|at| {
-            (at.latitude - latitude).abs() < 0.0005 && (at.longitude - longitude).abs() < 0.0005
-        });
-        if !near {
-            self.places[1] += 1;
-            println!(
-                "place {path}: wanted {latitude},{longitude}, found {:?}",
-                metadata.location
-            );
-        }
-    }
-}
-
-#[test]
-fn real_files_give_the_dates_offsets_and_places_that_they_hold() {
-    let Some(corpus) = corpus() else { return };
-    let reader = reader();
-    let mut score = Score::default();
-    for row in rows(&corpus)
-        .iter()
-        .filter(|row| row["path"].starts_with("good/"))
-    {
-        let path = &row["path"];
-        let Some((_, metadata)) = look(&reader, &corpus.join(path)) else {
-            assert!(
-                row["kind"] == "non-photo" || path.ends_with("métadonnées.json"),
-                "{path} was not taken for a photo"
-            );
-            continue;
-        };
-        score.date(row, &metadata);
-        score.place(row, &metadata);
-        for (name, found) in [("make", &metadata.make), ("model", &metadata.model)] {
-            let wanted = Some(row[name].trim()).filter(|text| !text.is_empty());
-            if found.as_deref() != wanted {
-                println!("{name} {path}: wanted {wanted:?}, found {found:?}");
-            }
-        }
-        for error in metadata.errors.iter().chain(&metadata.warnings) {
-            println!("damage {path}: {error}");
-        }
-    }
-    let Score {
-        dates,
-        offsets,
-        places,
-    } = score;
-    println!("[looked for, missed]: dates {dates:?}, offsets {offsets:?}, places {places:?}");
-    assert!(
-        dates[0] > 100 && places[0] > 50,
-        "the list has too few rows"
-    );
-    assert!(
-        dates[1] * 100 <= dates[0],
-        "{} of {} dates are wrong",
-        dates[1],
-        dates[0]
-    );
-    assert_eq!(offsets[1], 0, "offsets are wrong");
-    assert!(
-        places[1] * 50 <= places[0],
-        "{} of {} places are wrong",
-        places[1],
-        places[0]
-    );
+/// The processor time of this thread: time on the wall is the other programs' as well.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::try_from(time).unwrap()
 }
 
 #[test]
@@ -273,13 +143,10 @@ fn damaged_and_hostile_files_cost_neither_time_nor_the_next_file() {
         .filter(|row| row["path"].starts_with("malformed/"))
     {
         let path = &row["path"];
-        let begun = Instant::now();
+        let begun = cpu_time();
         let looked = look(&reader, &corpus.join(path));
-        assert!(
-            begun.elapsed() < Duration::from_secs(7),
-            "{path} took {:?}",
-            begun.elapsed()
-        );
+        let took = cpu_time().saturating_sub(begun);
+        assert!(took < Duration::from_secs(5), "{path} took {took:?}");
         let Some((told, metadata)) = looked else {
             println!("{path}: not media");
             continue;
@@ -355,7 +222,7 @@ fn mutated_files_never_make_a_reader_fail() {
                 file.write_all_at(&[*byte], *at).unwrap();
             }
             let seen = if next(4) == 0 { next(size) } else { size };
-            let begun = Instant::now();
+            let begun = cpu_time();
             if let Told::Media(kind) = tell(&head_of(&file), name) {
                 let metadata = reader.read(&file, seen, kind, name);
                 let failed = metadata
@@ -364,11 +231,9 @@ fn mutated_files_never_make_a_reader_fail() {
                     .any(|warning| warning.contains("the reader failed"));
                 assert!(!failed, "{}: {changes:?}", row["path"]);
             }
-            assert!(
-                begun.elapsed() < Duration::from_secs(5),
-                "{}: {changes:?}",
-                row["path"]
-            );
+            let took = cpu_time().saturating_sub(begun);
+            let path = &row["path"];
+            assert!(took < Duration::from_secs(5), "{path}: {changes:?}");
             for (at, _) in &changes {
                 let at_index = usize::try_from(*at).unwrap();
                 if let Some(byte) = whole.get(at_index) {

@@ -60,12 +60,25 @@ pub fn export(data: &Path, csv: bool, out: &mut dyn Write) -> Result<(), ExportF
 }
 
 fn rows(data: &Path, format: Format, out: &mut dyn Write) -> Result<(), ExportFailure> {
-    let answer = client::ask(data, format.route(), out).map_err(ExportFailure::Asking)?;
-    if answer == Answer::NotRunning {
-        let ledger = Ledger::open_existing(data).map_err(ExportFailure::Opening)?;
-        let ledger = ledger.ok_or_else(|| ExportFailure::NoLedger(data.to_owned()))?;
-        return write_rows(&ledger, format, out).map_err(ExportFailure::Rows);
+    if asked(data, format, out)? == Answer::NotRunning {
+        match Ledger::open_existing(data) {
+            // Whoever has it open may be an appliance that was starting: by now it answers.
+            Err(LedgerError::InUse { .. }) if asked(data, format, out)? == Answer::Done => {}
+            opened => {
+                let ledger = opened.map_err(ExportFailure::Opening)?;
+                let ledger = ledger.ok_or_else(|| ExportFailure::NoLedger(data.to_owned()))?;
+                write_rows(&ledger, format, out).map_err(ExportFailure::Rows)?;
+                if let Some(notice) = ledger.journal_notice() {
+                    eprintln!("photo-factory: this is not all: {notice}");
+                }
+                return Ok(());
+            }
+        }
     }
     out.flush()
         .map_err(|error| ExportFailure::Asking(AskError::Writing(error)))
+}
+
+fn asked(data: &Path, format: Format, out: &mut dyn Write) -> Result<Answer, ExportFailure> {
+    client::ask(data, format.route(), out).map_err(ExportFailure::Asking)
 }

@@ -1,7 +1,5 @@
 //! `ingest`: one pass over the inbox, or copies from other folders.
 
-#![expect(clippy::print_stdout, reason = "this is the room that prints")]
-
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,10 +12,11 @@ use smol::{LocalExecutor, channel};
 
 use super::{Ended, draws_progress, inspect};
 use crate::appliance::now;
-use crate::asset::LeftBecause;
+use crate::asset::{LeftBecause, shown};
 use crate::config::Config;
 use crate::disk::Source;
 use crate::factory::Factory;
+use crate::ledger::Degraded;
 use crate::librarian::{Fate, Inbox, Line, Report, Scope};
 
 /// Take everything in the inbox once, and end.
@@ -38,14 +37,24 @@ pub struct Ingest {
     json: bool,
 }
 
+impl Ingest {
+    pub(super) fn writes(&self) -> bool {
+        !self.dry_run
+    }
+}
+
 /// What a pass came to.
 #[derive(Debug, Default)]
 struct Summary {
     filed: u64,
     duplicates: u64,
+    /// Originals that were missing and are put back.
+    restored: u64,
     bytes: u64,
     /// Filed, but damaged.
     damaged: Vec<(PathBuf, String)>,
+    /// Kept, and still in the inbox.
+    uncleared: BTreeMap<PathBuf, String>,
     /// By path, so that a file that was put off and then filed counts once.
     others: BTreeMap<PathBuf, Fate>,
 }
@@ -67,7 +76,18 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
         };
         pass(&line, scope, asked.json, &mut summary);
     }
-    Ok(tell(&summary, started.elapsed(), asked.json))
+    if let Err(error) = factory.finish_pass() {
+        log::warn!("{error}; what was interrupted is put right at the next start");
+    }
+    // Its thread holds the ledger: the file is closed by us, not by the end of the process in the middle of a write.
+    factory.desk.clone().close();
+    let degraded = factory.ledger.degraded();
+    Ok(tell(
+        &summary,
+        started.elapsed(),
+        asked.json,
+        degraded.as_ref(),
+    ))
 }
 
 /// Which part of which source.
@@ -135,18 +155,13 @@ fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
                 summary.filed, summary.duplicates
             ));
             if json {
-                println!("{}", line_of(&report));
+                say!("{}", line_of(&report));
             } else if let (true, Some(sentence)) = (bar.is_hidden(), sentence(&report)) {
-                println!("{sentence}");
+                say!("{sentence}");
             }
         }
-        for path in inbox.await {
-            let fate = Fate::Unsettled("it is still being written".to_owned());
-            summary.count(&Report {
-                path,
-                size: 0,
-                fate,
-            });
+        for report in inbox.await {
+            summary.count(&report);
         }
         journeys.await;
     }));
@@ -175,17 +190,26 @@ impl Summary {
                 }
             }
             Fate::Duplicate(_) => self.duplicates += 1,
+            Fate::Restored(_) => self.restored += 1,
             fate => {
                 self.others.insert(report.path.clone(), fate.clone());
                 return;
             }
         }
+        if let Some(reason) = &report.uncleared {
+            self.uncleared.insert(report.path.clone(), reason.clone());
+        }
         self.bytes += report.size;
         self.others.remove(&report.path);
     }
 
+    /// Files that need no place in the inbox any more.
+    fn done(&self) -> u64 {
+        self.filed + self.duplicates + self.restored
+    }
+
     fn mean_size(&self) -> u64 {
-        self.bytes / (self.filed + self.duplicates).max(1)
+        self.bytes / self.done().max(1)
     }
 }
 
@@ -194,6 +218,11 @@ fn line_of(report: &Report) -> Value {
     let (decision, asset, reason) = match &report.fate {
         Fate::Filed(asset) => ("new", Some(asset), None),
         Fate::Duplicate(asset) => ("duplicate", Some(asset), None),
+        Fate::Restored(asset) => (
+            "restored",
+            Some(asset),
+            Some("the ledger knew these bytes, but the original was missing: it is put back"),
+        ),
         Fate::Left(why, reason) => (why.as_str(), None, Some(reason.as_str())),
         Fate::Unsettled(reason) | Fate::PutOff(reason) => {
             ("unsettled", None, Some(reason.as_str()))
@@ -205,68 +234,87 @@ fn line_of(report: &Report) -> Value {
         "decision": decision,
         "final_path": asset.map(|asset| asset.final_path.to_string_lossy()),
         "file_hash": asset.map(|asset| asset.file_hash.to_string()),
-        "reason": reason,
+        "reason": reason.or(report.uncleared.as_deref()),
     })
 }
 
 /// What was done with one file. What stays is named once, at the end.
 fn sentence(report: &Report) -> Option<String> {
-    let path = report.path.display();
+    let path = shown(&report.path);
     match &report.fate {
         Fate::Filed(asset) => Some(format!(
             "{path} -> {} ({})",
-            asset.final_path.display(),
+            shown(&asset.final_path),
             asset.captured.from.as_str()
         )),
         Fate::Duplicate(asset) => Some(format!(
             "{path} is kept already as {}",
-            asset.final_path.display()
+            shown(&asset.final_path)
+        )),
+        Fate::Restored(asset) => Some(format!(
+            "{path} is put back as {}: the original was missing",
+            shown(&asset.final_path)
         )),
         _ => None,
     }
 }
 
 /// Tells what it came to, names every problem, and says how the command ended.
-fn tell(summary: &Summary, took: Duration, json: bool) -> Ended {
+fn tell(summary: &Summary, took: Duration, json: bool, degraded: Option<&Degraded>) -> Ended {
     let left = summary
         .others
         .iter()
         .filter(|(_, fate)| !matches!(fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone))
-        .count();
+        .count()
+        + summary.uncleared.len();
     let problems = left + summary.damaged.len();
     let seconds = took.as_secs_f64();
     if json {
-        println!(
+        say!(
             "{}",
             json!({"summary": {
-                "files": summary.filed + summary.duplicates + summary.others.len() as u64,
+                "files": summary.done() + summary.others.len() as u64,
                 "filed": summary.filed,
                 "duplicates": summary.duplicates,
+                "restored": summary.restored,
                 "left": left,
                 "problems": problems,
                 "bytes": summary.bytes,
                 "seconds": seconds,
+                "ledger": degraded.map(Degraded::sentence),
             }})
         );
     } else {
         for (path, errors) in &summary.damaged {
-            println!("{} is filed, but damaged: {errors}", path.display());
+            say!("{} is filed, but damaged: {errors}", shown(path));
         }
         for (path, fate) in &summary.others {
             if let Fate::Left(_, reason) | Fate::Unsettled(reason) | Fate::PutOff(reason) = fate {
-                println!("{} stays in the inbox: {reason}", path.display());
+                say!("{} stays in the inbox: {reason}", shown(path));
             }
         }
-        if summary.filed + summary.duplicates == 0 && summary.others.is_empty() {
-            println!("Nothing to do: the inbox holds nothing that could be taken.");
+        for (path, reason) in &summary.uncleared {
+            say!("{} stays in the inbox: {reason}", shown(path));
+        }
+        if summary.restored > 0 {
+            say!(
+                "{} originals were missing from Storage and are put back: `photo-factory verify` tells whether more are gone.",
+                summary.restored
+            );
+        }
+        if summary.done() == 0 && summary.others.is_empty() {
+            say!("Nothing to do: the inbox holds nothing that could be taken.");
         } else {
-            println!(
+            say!(
                 "{} filed, {} duplicates, {left} stay in the inbox; {} in {seconds:.1} s",
                 summary.filed,
                 summary.duplicates,
                 HumanBytes(summary.bytes)
             );
         }
+    }
+    if let (false, Some(degraded)) = (json, degraded) {
+        say!("The ledger cannot be used: {}", degraded.sentence());
     }
     if problems == 0 {
         Ended::Well

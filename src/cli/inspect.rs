@@ -1,7 +1,5 @@
 //! `inspect` and `ingest --dry-run`: what the librarian would decide and why, with nothing changed.
 
-#![expect(clippy::print_stdout, reason = "this is the room that prints")]
-
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ended;
 use crate::appliance::now;
-use crate::asset::{Asset, AssetId, LeftBecause, lossy};
+use crate::asset::{Asset, AssetId, LeftBecause, lossy, shown};
 use crate::config::Config;
 use crate::dashboard::client::{self, Answer};
 use crate::disk::{EntryIs, Source};
@@ -115,7 +113,7 @@ pub fn dry_run(
     }
     if json {
         let files: u64 = counts.values().sum();
-        println!(
+        say!(
             "{}",
             json!({"summary": {"dry_run": true, "files": files, "decisions": counts}})
         );
@@ -130,7 +128,7 @@ pub fn dry_run(
         } else {
             counts.join(", ")
         };
-        println!("Nothing was changed. It would be: {counts}.");
+        say!("Nothing was changed. It would be: {counts}.");
     }
     Ok(Ended::Well)
 }
@@ -143,7 +141,16 @@ impl<'a> Examiner<'a> {
         let ledger = if running {
             None
         } else {
-            Ledger::open_existing(&config.data)?
+            Ledger::open_existing(&config.data)?.filter(|ledger| {
+                let degraded = ledger.degraded();
+                if let Some(degraded) = &degraded {
+                    log::warn!(
+                        "{}; what is filed already is not known here",
+                        degraded.reason
+                    );
+                }
+                degraded.is_none()
+            })
         };
         let reader = Reader::new(config.worker.clone(), config.zone.clone());
         Ok(Self {
@@ -382,11 +389,11 @@ const ONLY_FILED: [&str; 3] = ["id", "final_path", "ingested_at"];
 
 fn tell(path: &Path, examined: &Examined, json: bool) {
     if json {
-        println!("{}", as_json(path, examined));
+        say!("{}", as_json(path, examined));
         return;
     }
-    println!("{}", path.display());
-    let say = |what: &str, value: &str| println!("  {what:<12} {value}");
+    say!("{}", shown(path));
+    let say = |what: &str, value: &str| say!("  {what:<12} {value}");
     say("decision", examined.decision);
     if let Some(reason) = &examined.reason {
         say("because", reason);

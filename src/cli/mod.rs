@@ -1,17 +1,25 @@
 //! The command line: one function per command; the only room that prints.
 
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is the room that prints"
-)]
+#![expect(clippy::print_stderr, reason = "this is the room that prints")]
 
+/// `println!` for a stdout that may be closed (`| head`): the work goes on, and ends with the exit code it has anyway.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::cli::say(format_args!($($text)*))
+    };
+}
+
+pub mod doctor;
 pub mod export;
 pub mod ingest;
 pub mod inspect;
+mod owner;
+pub mod rebuild;
 pub mod status;
+pub mod verify;
 
-use std::io::{self, IsTerminal};
+use std::fmt;
+use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -21,6 +29,7 @@ use simplelog::{CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, WriteL
 use crate::appliance;
 use crate::config::Config;
 use crate::log_file::LogFile;
+use doctor::Called;
 
 /// Files the photos that phones drop into an inbox, by day, and never loses one.
 ///
@@ -48,6 +57,22 @@ enum Command {
     Inspect(inspect::Inspect),
     Status(Status),
     Export(Export),
+    Verify(verify::Verify),
+    Rebuild(rebuild::Rebuild),
+    Doctor(doctor::Doctor),
+}
+
+impl Command {
+    /// Whether it may make or change anything below the root.
+    fn writes(&self) -> bool {
+        match self {
+            Self::Run(_) | Self::Rebuild(_) => true,
+            Self::Ingest(ingest) => ingest.writes(),
+            Self::Verify(verify) => verify.writes(),
+            Self::Doctor(doctor) => doctor.writes(),
+            Self::Inspect(_) | Self::Status(_) | Self::Export(_) => false,
+        }
+    }
 }
 
 /// Run the appliance: take the inbox and serve the page until SIGTERM or SIGINT.
@@ -90,6 +115,7 @@ pub enum Ended {
 
 /// Runs the command that `arguments` (program name first) ask for.
 pub fn run(arguments: &[String]) -> Ended {
+    let typed = arguments;
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (program, words) = words
         .split_first()
@@ -97,13 +123,13 @@ pub fn run(arguments: &[String]) -> Ended {
             ("photo-factory", words)
         });
     if words == ["--version"] {
-        println!("photo-factory {}", env!("CARGO_PKG_VERSION"));
+        say!("photo-factory {}", env!("CARGO_PKG_VERSION"));
         return Ended::Well;
     }
     let arguments = match Arguments::from_args(&[program], words) {
         Ok(arguments) => arguments,
         Err(exit) if exit.status.is_ok() => {
-            println!("{}", exit.output.trim_end());
+            say!("{}", exit.output.trim_end());
             return Ended::Well;
         }
         Err(exit) => {
@@ -111,7 +137,7 @@ pub fn run(arguments: &[String]) -> Ended {
             return Ended::CouldNotRun;
         }
     };
-    match carry_out(arguments) {
+    match carry_out(arguments, typed) {
         Ok(ended) => ended,
         Err(error) => {
             eprintln!("photo-factory: {error}");
@@ -120,7 +146,7 @@ pub fn run(arguments: &[String]) -> Ended {
     }
 }
 
-fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> {
+fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn std::error::Error>> {
     let listen = match &arguments.command {
         Command::Run(run) => run.listen,
         _ => None,
@@ -129,12 +155,24 @@ fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> 
         arguments.root.as_deref(),
         arguments.config.as_deref(),
         listen,
-    )?;
+    );
+    if let (Ok(config), true) = (&config, arguments.command.writes()) {
+        owner::is_respected(config, typed)?;
+    }
+    if let Command::Doctor(doctor) = &arguments.command {
+        log_to(arguments.verbose, None);
+        let named = [
+            ("--root", arguments.root.as_deref()),
+            ("--config", arguments.config.as_deref()),
+        ];
+        return doctor::doctor(doctor, config, &Called::new(typed, &named));
+    }
+    let config = config?;
     match arguments.command {
         Command::Run(_) => {
             log_to(arguments.verbose, Some(&config));
             appliance::run(config, |address| {
-                println!(
+                say!(
                     "Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C"
                 );
             })?;
@@ -150,20 +188,25 @@ fn carry_out(arguments: Arguments) -> Result<Ended, Box<dyn std::error::Error>> 
         }
         Command::Status(status) => {
             log_to(arguments.verbose, None);
-            status::status(
-                &config.data,
-                status.json,
-                appliance::now(),
-                config.zone,
-                &mut io::stdout().lock(),
-            )?;
+            let mut out = io::stdout().lock();
+            status::status(&config, status.json, appliance::now(), &mut out)?;
             Ok(Ended::Well)
+        }
+        Command::Verify(verify) => {
+            log_to(arguments.verbose, None);
+            Ok(verify::verify(&verify, &config, appliance::now())?)
+        }
+        Command::Rebuild(rebuild) => {
+            log_to(arguments.verbose, None);
+            Ok(rebuild::rebuild(&rebuild, &config)?)
         }
         Command::Export(export) => {
             log_to(arguments.verbose, None);
             export::export(&config.data, export.csv, &mut io::stdout().lock())?;
             Ok(Ended::Well)
         }
+        // Carried out above: also without settings.
+        Command::Doctor(_) => Ok(Ended::Well),
     }
 }
 
@@ -185,6 +228,12 @@ fn log_to(verbose: bool, appliance: Option<&Config>) {
     }
     // Set once per process: a second call, in a test, keeps the first.
     CombinedLogger::init(loggers).unwrap_or_default();
+}
+
+fn say(line: fmt::Arguments<'_>) {
+    let mut out = io::stdout().lock();
+    // Nobody reads it any more, or nobody can be told that it can't be written.
+    writeln!(out, "{line}").unwrap_or_default();
 }
 
 /// Whether progress may be drawn: stderr is a terminal.

@@ -2,16 +2,16 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::Path;
 
 use jiff::Timestamp;
-use jiff::tz::TimeZone;
 
+use crate::config::Config;
 use crate::dashboard::client::{self, Answer, AskError};
 use crate::dashboard::overview::{Activity, Overview};
 use crate::dashboard::text::text;
 use crate::ledger::{Ledger, LedgerError};
 use crate::monitor;
+use crate::verify::background::Verified;
 
 /// Why there is no status.
 #[derive(Debug)]
@@ -44,28 +44,41 @@ impl std::error::Error for StatusError {
     }
 }
 
-/// Writes the status of the factory with this data folder. Nothing is made and nothing changed where nothing runs.
+/// Writes the status of the factory with these settings. Nothing is made and nothing changed where nothing runs.
 pub fn status(
-    data: &Path,
+    config: &Config,
     json: bool,
     now: Timestamp,
-    zone: TimeZone,
     out: &mut dyn Write,
 ) -> Result<(), StatusError> {
+    let data = &config.data;
     let route = if json {
         "/api/v1/status"
     } else {
         "/status.txt"
     };
     let mut answer = Vec::new();
-    if client::ask(data, route, &mut answer).map_err(StatusError::Asking)? == Answer::NotRunning {
-        let ledger = Ledger::open_existing(data).map_err(StatusError::Opening)?;
+    let asked =
+        |answer: &mut Vec<u8>| client::ask(data, route, answer).map_err(StatusError::Asking);
+    if asked(&mut answer)? == Answer::NotRunning {
+        let ledger = match Ledger::open_existing(data) {
+            // Whoever has it open may be an appliance that was starting: by now it answers.
+            Err(LedgerError::InUse { .. }) if asked(&mut answer)? == Answer::Done => {
+                return write(&answer, out);
+            }
+            opened => opened.map_err(StatusError::Opening)?,
+        };
+        let totals = ledger.as_ref().and_then(|ledger| ledger.totals().ok());
+        let activity = Activity {
+            verified: Verified::on_disk(config, totals.map_or(0, |totals| totals.assets)),
+            ..Activity::not_running()
+        };
         let overview = Overview::gather(
             ledger.as_ref(),
             monitor::rows_on_disk(data),
-            Activity::not_running(),
+            activity,
             now,
-            zone,
+            config.zone.clone(),
         );
         answer = if json {
             format!("{:#}\n", overview.json()).into_bytes()
@@ -73,7 +86,11 @@ pub fn status(
             text(&overview).into_bytes()
         };
     }
-    match out.write_all(&answer).and_then(|()| out.flush()) {
+    write(&answer, out)
+}
+
+fn write(answer: &[u8], out: &mut dyn Write) -> Result<(), StatusError> {
+    match out.write_all(answer).and_then(|()| out.flush()) {
         // The reader has seen enough (`| head`).
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.map_err(StatusError::Writing),

@@ -2,14 +2,19 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::asset::{Asset, AssetId};
 use crate::ledger::{Ledger, LedgerError};
+use crate::verify::row;
 
 /// Rows read at a time. No transaction is held while they are written: the reader may be slow.
 const ROWS: usize = 500;
+
+/// Rows that [`originals_from`] gives at a time: of each, less is kept than of an export's.
+const ORIGINALS: usize = 4000;
 
 /// How rows are written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,7 +57,10 @@ pub enum ExportError {
 impl fmt::Display for ExportError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Reading(error) => write!(f, "reading the ledger for the export: {error}"),
+            Self::Reading(error) => write!(
+                f,
+                "the export is not complete, the ledger could not be read: {error}"
+            ),
             Self::Writing(error) => write!(f, "writing the export: {error}"),
             Self::Closed => write!(
                 f,
@@ -81,9 +89,33 @@ pub fn write_rows(
     write_pages(&mut |from| read_page(ledger, from), format, sink)
 }
 
-/// The next rows, for [`write_pages`].
+/// The next rows, for [`write_pages`]. While the ledger is down: those of the journal, and after the last the error.
 pub fn read_page(ledger: &Ledger, from: AssetId) -> Result<Vec<Asset>, ExportError> {
-    ledger.page(from, ROWS).map_err(ExportError::Reading)
+    ledger.page(from, ROWS).or_else(|error| {
+        let rows = ledger.journaled(from, ROWS);
+        if rows.is_empty() {
+            return Err(ExportError::Reading(error));
+        }
+        Ok(rows)
+    })
+}
+
+/// What `verify` needs of the next rows from that id on, one line each; nothing where there are no more.
+pub fn originals_from(ledger: &Ledger, from: AssetId) -> Result<String, LedgerError> {
+    let rows = ledger.page(from, ORIGINALS)?;
+    Ok(rows.iter().map(|row| row::to_line(&row.into())).collect())
+}
+
+/// The same of the rows that stand at these paths, are on their way there, or wait in the journal.
+pub fn originals_at(ledger: &Ledger, paths: &[PathBuf]) -> Result<String, LedgerError> {
+    // In the order in which a file goes from one to the next, or it might be missed in between.
+    let mut found = ledger.intents()?;
+    found.extend(ledger.journaled(AssetId(0), usize::MAX));
+    for path in paths {
+        found.extend(ledger.by_final_path(path)?);
+    }
+    let at_paths = found.iter().filter(|row| paths.contains(&row.final_path));
+    Ok(at_paths.map(|row| row::to_line(&row.into())).collect())
 }
 
 /// Writes the rows that `page` hands out (those with this id and above, ascending; none: the end).

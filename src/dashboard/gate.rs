@@ -48,6 +48,18 @@ pub struct Head {
     cookie: Option<String>,
 }
 
+impl Head {
+    /// The request that goes on to the socket: nothing but what was let through, in our own spelling.
+    pub fn request(&self) -> String {
+        let cookie = self.cookie.as_ref();
+        let cookie = cookie.map_or(String::new(), |cookie| format!("Cookie: {cookie}\r\n"));
+        format!(
+            "{} {} HTTP/1.1\r\nHost: localhost\r\nVia: {VIA}\r\nConnection: close\r\n{cookie}\r\n",
+            self.method, self.target,
+        )
+    }
+}
+
 /// Reads a head (without its blank line). `Err` is the answer to send.
 pub fn parse_head(head: &[u8], hosts: &[String]) -> Result<Head, Reply> {
     let bad = |why| Reply::refusal(400, why);
@@ -237,13 +249,7 @@ async fn read_head(stream: &mut TcpStream) -> Result<Vec<u8>, Option<Reply>> {
 async fn relayed(head: &Head, socket: &Path) -> Vec<u8> {
     let asking = async {
         let mut behind = UnixStream::connect(socket).await?;
-        let cookie = head.cookie.as_ref();
-        let cookie = cookie.map_or(String::new(), |cookie| format!("Cookie: {cookie}\r\n"));
-        let request = format!(
-            "{} {} HTTP/1.1\r\nHost: localhost\r\nVia: {}\r\nConnection: close\r\n{cookie}\r\n",
-            head.method, head.target, VIA,
-        );
-        behind.write_all(request.as_bytes()).await?;
+        behind.write_all(head.request().as_bytes()).await?;
         let mut answer = Vec::new();
         behind.take(ANSWER_LIMIT).read_to_end(&mut answer).await?;
         std::io::Result::Ok(answer)

@@ -23,7 +23,7 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 use super::export::{self, ExportError, Format};
 use super::gate;
 use super::overview::Overview;
-use super::routes::{self, Answer, Ask, From, Reply};
+use super::routes::{self, Answer, Ask, From, Originals, Reply};
 use crate::ledger::Ledger;
 
 /// The socket's name in the data folder.
@@ -301,7 +301,8 @@ impl Behind {
         let mut out = request.into_writer();
         let sent = match answer {
             Answer::Whole(reply) => reply.write_to(&mut out, is_head),
-            Answer::Rows(format) => self.export(format, is_head, out),
+            Answer::Rows(format) => self.export(Rows::All(format), is_head, out),
+            Answer::Originals(which) => self.export(Rows::Originals(which), is_head, out),
         };
         if let Err(error) = sent {
             log::debug!("an answer was not taken: {error}");
@@ -311,7 +312,7 @@ impl Behind {
     /// Starts an export on a thread of its own.
     fn export(
         self: &Arc<Self>,
-        format: Format,
+        rows: Rows,
         is_head: bool,
         mut out: Box<dyn Write + Send>,
     ) -> io::Result<()> {
@@ -326,7 +327,7 @@ impl Behind {
         let behind = Arc::clone(self);
         let work = move || {
             let streamed = catch_unwind(AssertUnwindSafe(|| {
-                behind.stream(format, is_head, &mut *out)
+                behind.stream(&rows, is_head, &mut *out)
             }));
             behind.exports.fetch_sub(1, Ordering::SeqCst);
             match streamed {
@@ -343,12 +344,29 @@ impl Behind {
     }
 
     /// Chunked, so that a reader can tell an export that ended early from a whole one: only the whole one has the last chunk.
-    fn stream(
-        &self,
-        format: Format,
-        is_head: bool,
-        out: &mut dyn Write,
-    ) -> Result<(), ExportError> {
+    fn stream(&self, rows: &Rows, is_head: bool, out: &mut dyn Write) -> Result<(), ExportError> {
+        let ledger = || {
+            let ledger = self.site.ledger.upgrade();
+            ledger
+                .filter(|_| !self.is_stopping())
+                .ok_or(ExportError::Closed)
+        };
+        let (format, text) = match rows {
+            Rows::All(format) => (*format, None),
+            Rows::Originals(which) => {
+                let text = match which {
+                    Originals::From(id) => export::originals_from(&*ledger()?, *id),
+                    Originals::At(paths) => export::originals_at(&*ledger()?, paths),
+                };
+                if let Err(error) = &text {
+                    let refusal = Reply::refusal(500, &error.to_string());
+                    refusal
+                        .write_to(out, is_head)
+                        .map_err(ExportError::Writing)?;
+                }
+                (Format::JsonLines, Some(text.map_err(ExportError::Reading)?))
+            }
+        };
         let mut head = routes::head(200, format.content_type());
         head.push_str("Transfer-Encoding: chunked\r\n\r\n");
         out.write_all(head.as_bytes())
@@ -360,14 +378,14 @@ impl Behind {
             out,
             gathered: Vec::new(),
         };
-        let mut page = |from| {
-            if self.is_stopping() {
-                return Err(ExportError::Closed);
-            }
-            let ledger = self.site.ledger.upgrade().ok_or(ExportError::Closed)?;
-            export::read_page(&ledger, from)
-        };
-        export::write_pages(&mut page, format, &mut chunks)?;
+        if let Some(text) = text {
+            chunks
+                .write_all(text.as_bytes())
+                .map_err(ExportError::Writing)?;
+        } else {
+            let mut page = |from| export::read_page(&*ledger()?, from);
+            export::write_pages(&mut page, format, &mut chunks)?;
+        }
         chunks.finish().map_err(ExportError::Writing)
     }
 
@@ -385,6 +403,12 @@ impl Behind {
     fn server(&self) -> std::sync::MutexGuard<'_, Option<Arc<tiny_http::Server>>> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What is streamed.
+enum Rows {
+    All(Format),
+    Originals(Originals),
 }
 
 /// RFC 9112 chunks.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use crate::asset::{Asset, Left, LeftBecause, lossy, rfc3339};
 use crate::ledger::{Ledger, LedgerError};
 use crate::monitor::{ServiceRow, Status};
+use crate::verify::background::Verified;
 
 /// Photos listed on the page.
 pub const NEWEST: usize = 50;
@@ -18,6 +19,9 @@ pub const PROBLEMS: usize = 100;
 
 /// A damaged photo is reported at the top of the page for so many days: long enough to send it again from the phone.
 const DAMAGE_NEWS_DAYS: i32 = 7;
+
+/// What is said in the place of a ledger where nothing was ever filed.
+const NO_LEDGER: &str = "there is no ledger yet";
 
 /// What the photo line is at, handed in by whoever runs it.
 #[derive(Clone, PartialEq, Debug, Default)]
@@ -34,10 +38,14 @@ pub struct Activity {
     pub duplicates_since_start: u64,
     /// When it was started; `None`: it does not run.
     pub started_at: Option<Timestamp>,
+    /// Why nothing is filed at present, if so: whole sentences, the first thing the page says.
+    pub trouble: Option<String>,
     /// Bytes free on the disk of the originals.
     pub storage_free: Option<u64>,
     /// What the owner should know or do, whole sentences: another disk under Storage, a metadata worker that is missing, …
     pub notices: Vec<String>,
+    /// What the verification of the originals found; `None`: it is switched off.
+    pub verified: Option<Verified>,
 }
 
 impl Activity {
@@ -151,12 +159,18 @@ impl Overview {
             activity,
             ledger_error: None,
         };
-        let read = ledger.map(|ledger| overview.read(ledger));
-        match read {
-            None => overview.ledger_error = Some("there is no ledger yet".to_owned()),
-            Some(Err(error)) => overview.ledger_error = Some(error.to_string()),
-            Some(Ok(())) => {}
+        let Some(ledger) = ledger else {
+            overview.ledger_error = Some(NO_LEDGER.to_owned());
+            return overview;
+        };
+        if let Err(error) = overview.read(ledger) {
+            overview.newest = ledger.newest_journaled(NEWEST);
+            overview.ledger_error = Some(error.to_string());
         }
+        if let Some(degraded) = ledger.degraded() {
+            overview.ledger_error = Some(degraded.sentence());
+        }
+        overview.activity.notices.extend(ledger.journal_notice());
         overview
     }
 
@@ -213,12 +227,19 @@ impl Overview {
 
     fn trouble(&self) -> Option<String> {
         if self.activity.started_at.is_none() {
-            return Some(
-                "Photo Factory is not running: nothing is filed until it is started. What is kept is safe.".to_owned(),
-            );
+            let stopped = "Photo Factory is not running: nothing is filed until it is started. What is kept is safe.";
+            return Some(match &self.ledger_error {
+                Some(error) if error != NO_LEDGER => {
+                    ended(format!("{stopped} The ledger cannot be used: {error}"))
+                }
+                _ => stopped.to_owned(),
+            });
+        }
+        if let Some(trouble) = &self.activity.trouble {
+            return Some(trouble.clone());
         }
         if let Some(error) = &self.ledger_error {
-            return Some(ended(format!("The ledger cannot be read: {error}")));
+            return Some(ended(format!("The ledger cannot be used: {error}")));
         }
         self.services.iter().find_map(|row| {
             let name = row.service.as_str();
@@ -325,12 +346,14 @@ impl Overview {
             },
             "activity": {
                 "state": self.activity.state,
+                "trouble": self.activity.trouble,
                 "current": self.activity.current,
                 "filed_since_start": self.activity.filed_since_start,
                 "duplicates_since_start": self.activity.duplicates_since_start,
                 "started_at": self.activity.started_at.map(rfc3339),
             },
             "storage": { "free_bytes": self.activity.storage_free },
+            "verified": self.activity.verified.as_ref().map(verified_json),
             "notices": self.activity.notices,
             "services": services,
             "problems": problems,
@@ -357,6 +380,30 @@ fn service_json(row: &ServiceRow) -> Value {
         "silent_seconds": row.silent_for.map(|silence| silence.as_secs()),
         "current_task": row.current_task,
         "queue_depth": row.queue_depth,
+    })
+}
+
+fn verified_json(verified: &Verified) -> Value {
+    let findings: Vec<Value> = verified
+        .findings
+        .iter()
+        .map(|(finding, since)| {
+            json!({
+                "path": lossy(finding.path.as_os_str()),
+                "finding": finding.what.as_str(),
+                "reason": finding.what.to_string(),
+                "advice": finding.what.advice(),
+                "since": rfc3339(*since),
+            })
+        })
+        .collect();
+    json!({
+        "days": verified.days,
+        "last_round": verified.last.map(|(at, files)| json!({ "at": rfc3339(at), "files": files })),
+        "files": verified.files,
+        "of": verified.of,
+        "problems": verified.problems(),
+        "findings": findings,
     })
 }
 
@@ -406,23 +453,6 @@ pub fn grouped(number: u64) -> String {
         text.push(digit);
     }
     text
-}
-
-/// Bytes as people read them: `812 B`, `3.4 MB`, `1.2 TB` (powers of ten, as on the label of a disk).
-pub fn bytes_text(bytes: u64) -> String {
-    const UNITS: [&str; 6] = ["B", "kB", "MB", "GB", "TB", "PB"];
-    let mut unit = 0;
-    let mut divisor = 1_u64;
-    while unit + 1 < UNITS.len() && bytes / divisor >= 1000 {
-        divisor *= 1000;
-        unit += 1;
-    }
-    let whole = bytes / divisor;
-    if unit == 0 || whole >= 100 {
-        format!("{whole} {}", UNITS[unit])
-    } else {
-        format!("{whole}.{} {}", bytes % divisor * 10 / divisor, UNITS[unit])
-    }
 }
 
 /// How long ago, as people say it. A time that lies ahead (the clock was set back) is `just now`.

@@ -8,9 +8,11 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::overview::{Level, Overview, Photos, Problem, ago, bytes_text, grouped, service_word};
-use crate::asset::{Asset, lossy, rfc3339};
+use super::overview::{Level, Overview, Photos, Problem, ago, grouped, service_word};
+use crate::asset::{Asset, bytes_text, lossy, rfc3339};
 use crate::monitor::{ServiceRow, Status};
+use crate::verify::Finding;
+use crate::verify::background::Verified;
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -30,6 +32,9 @@ const PROBLEMS_ON_PAGE: usize = 20;
 
 /// Characters of a name on the page. With the limits on rows this bounds the page, whatever the names are.
 const NAME_LIMIT: usize = 56;
+
+/// Characters of the sentence at the top.
+const VERDICT_LIMIT: usize = 600;
 
 /// Characters of a reason on the page.
 const REASON_LIMIT: usize = 240;
@@ -119,14 +124,22 @@ fn live(overview: &Overview, sentence: &str) -> Markup {
         (tiles(overview))
         (now_section(overview))
         (problems(overview))
+        (verified(overview))
         (services(overview))
         (newest(overview))
     }
 }
 
 fn verdict(level: Level, sentence: &str) -> Markup {
+    let whole = shortened(sentence, VERDICT_LIMIT);
+    // What is the matter in bold; why, and what to do, below it.
+    let end = [". ", "? "].iter().filter_map(|end| whole.find(end)).min();
+    let (matter, advice) = end.map_or((whole.as_str(), ""), |end| whole.split_at(end + 1));
     html! {
-        div class={ "verdict " (level.as_str()) } { (sign(level)) p { (shortened(sentence, 400)) } }
+        div class={ "verdict " (level.as_str()) } {
+            (sign(level))
+            p { (matter) @if !advice.is_empty() { span.advice { (advice) } } }
+        }
     }
 }
 
@@ -204,6 +217,70 @@ fn what_is_kept(overview: &Overview, photos: &Photos) -> String {
         parts.push(format!("{} arrived damaged", grouped(photos.with_errors)));
     }
     format!("Kept: {}", parts.join("; "))
+}
+
+fn verified(overview: &Overview) -> Markup {
+    let Some(verified) = &overview.activity.verified else {
+        return html! {};
+    };
+    let findings = &verified.findings;
+    let more = verified.problems() - findings.len().min(PROBLEMS_ON_PAGE) as u64;
+    html! {
+        section #verified aria-labelledby="h-verified" {
+            h2 #h-verified { "Verified" }
+            p {
+                (round_text(verified))
+                span.sub {
+                    @match verified.last {
+                        Some((at, _)) => { "All of it last " (clock(overview, at)) }
+                        None => { "The first round is under way" }
+                    }
+                }
+            }
+            @if !findings.is_empty() {
+                table role="table" {
+                    caption { span.vh { "Originals that are not as they should be: what is the matter, and what to do" } }
+                    thead { tr role="row" { th scope="col" { "File" } th scope="col" { "What is the matter, and what to do" } } }
+                    tbody {
+                        @for (finding, since) in findings.iter().rev().take(PROBLEMS_ON_PAGE) {
+                            tr role="row" {
+                                th scope="row" role="rowheader" {
+                                    bdi { (shortened(&lossy(finding.path.as_os_str()), NAME_LIMIT)) }
+                                    span.sub { (finding.what.as_str()) ", " (ago(*since, overview.generated_at)) }
+                                }
+                                td role="cell" { (shortened(&finding_text(finding), 2 * REASON_LIMIT)) }
+                            }
+                        }
+                    }
+                }
+                @if more > 0 { p.sub { "And " (grouped(more)) " more: " code { "photo-factory verify" } " names all." } }
+            }
+        }
+    }
+}
+
+/// How far the present round is.
+pub fn round_text(verified: &Verified) -> String {
+    let days = verified.days;
+    let within = if days < 1.0 {
+        "a day".to_owned()
+    } else {
+        format!("{days:.0} days")
+    };
+    format!(
+        "{} of {} files in Originals were read again and compared in this round; all are within {within}.",
+        grouped(verified.files),
+        grouped(verified.of)
+    )
+}
+
+/// What is the matter with a file, and what to do.
+pub fn finding_text(finding: &Finding) -> String {
+    format!(
+        "{}; {}",
+        capitalised(&finding.what.to_string()),
+        finding.what.advice()
+    )
 }
 
 fn problems(overview: &Overview) -> Markup {

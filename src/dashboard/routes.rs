@@ -1,6 +1,7 @@
 //! From a request to an answer: which page, which headers, whom it is for. No sockets.
 
 use std::io::{self, Write};
+use std::path::PathBuf;
 
 use maud::Markup;
 
@@ -8,6 +9,8 @@ use super::export::Format;
 use super::overview::Overview;
 use super::pages;
 use super::text::text;
+use crate::asset::AssetId;
+use crate::verify::row;
 
 /// How long a browser remembers the chosen interval: a year, in seconds.
 const COOKIE_AGE: u32 = 31_536_000;
@@ -41,6 +44,17 @@ pub enum Answer {
     Whole(Reply),
     /// Rows, streamed.
     Rows(Format),
+    /// What `verify` needs of some rows.
+    Originals(Originals),
+}
+
+/// Which rows `verify` asks for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Originals {
+    /// The next ones from this id on.
+    From(AssetId),
+    /// Those that stand at these paths, or are on their way there.
+    At(Vec<PathBuf>),
 }
 
 /// A whole reply.
@@ -139,8 +153,22 @@ pub fn answer(ask: &Ask<'_>, overview: &dyn Fn() -> Overview, refresh_default: u
         ("/status.txt", _) => Reply::new(200, "text/plain; charset=utf-8", text(&overview())),
         ("/export", From::Socket) => return Answer::Rows(Format::JsonLines),
         ("/export.csv", From::Socket) => return Answer::Rows(Format::Csv),
+        ("/originals", From::Socket) => match originals(query) {
+            Some(originals) => return Answer::Originals(originals),
+            None => Reply::refusal(400, "Ask for from=ID or at=PATH&at=PATH…"),
+        },
         _ => Reply::refusal(404, "There is no such page."),
     })
+}
+
+fn originals(query: &str) -> Option<Originals> {
+    if let Some(id) = query.strip_prefix("from=") {
+        return Some(Originals::From(AssetId(id.parse().ok()?)));
+    }
+    let paths = query
+        .split('&')
+        .map(|path| row::path_of(path.strip_prefix("at=")?));
+    Some(Originals::At(paths.collect::<Option<_>>()?))
 }
 
 /// The interval in `refresh=…`, if it is one of those offered.

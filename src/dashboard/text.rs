@@ -4,8 +4,9 @@ use std::fmt::Write;
 
 use jiff::Timestamp;
 
-use super::overview::{Level, Overview, ago, bytes_text, grouped, service_word};
-use crate::asset::lossy;
+use super::overview::{Level, Overview, ago, grouped, service_word};
+use super::pages::{finding_text, round_text};
+use crate::asset::{bytes_text, lossy, one_line};
 use crate::monitor::Status;
 
 /// Photos listed in the text.
@@ -30,7 +31,7 @@ fn write_text(overview: &Overview, out: &mut String) -> std::fmt::Result {
         Level::Attention => "LOOK",
         Level::Trouble => "TROUBLE",
     };
-    writeln!(out, "{mark}: {}\n", safe(&sentence))?;
+    writeln!(out, "{mark}: {}\n", one_line(&sentence))?;
     if let Some(photos) = overview.photos {
         writeln!(
             out,
@@ -55,16 +56,17 @@ fn write_text(overview: &Overview, out: &mut String) -> std::fmt::Result {
     if activity.started_at.is_some() {
         writeln!(out, "inbox      {} waiting", grouped(activity.inbox_depth))?;
         let current = activity.current.as_deref().unwrap_or_default();
-        writeln!(out, "now        {} {}", activity.state, safe(current))?;
+        writeln!(out, "now        {} {}", activity.state, one_line(current))?;
     }
     if let Some(free) = activity.storage_free {
         writeln!(out, "free       {}", bytes_text(free))?;
     }
     for notice in &activity.notices {
-        writeln!(out, "note       {}", safe(notice))?;
+        writeln!(out, "note       {}", one_line(notice))?;
     }
     write_services(overview, out)?;
     write_problems(overview, out)?;
+    write_verified(overview, out)?;
     write_newest(overview, out)
 }
 
@@ -84,8 +86,8 @@ fn write_services(overview: &Overview, out: &mut String) -> std::fmt::Result {
             "  {:<16} {:<14} {heard:<16} {}{}",
             row.service.as_str(),
             service_word(row),
-            safe(task),
-            reason.map_or(String::new(), |reason| format!(" ({})", safe(reason))),
+            one_line(task),
+            reason.map_or(String::new(), |reason| format!(" ({})", one_line(reason))),
         )?;
     }
     Ok(())
@@ -97,12 +99,33 @@ fn write_problems(overview: &Overview, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\nNeeds a look")?;
     for problem in overview.problems.iter().take(PROBLEMS_IN_TEXT) {
-        writeln!(out, "  {}", safe(&problem.path))?;
-        writeln!(out, "    {}", safe(&problem.reason))?;
+        writeln!(out, "  {}", one_line(&problem.path))?;
+        writeln!(out, "    {}", one_line(&problem.reason))?;
     }
     let more = overview.problems.len().saturating_sub(PROBLEMS_IN_TEXT);
     if more > 0 {
         writeln!(out, "  and {more} more: see status --json")?;
+    }
+    Ok(())
+}
+
+fn write_verified(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    let Some(verified) = &overview.activity.verified else {
+        return Ok(());
+    };
+    writeln!(out, "\nVerified\n  {}", round_text(verified))?;
+    if let Some((at, files)) = verified.last {
+        let at = local(overview, at);
+        writeln!(out, "  all of it last {at}, {} files", grouped(files))?;
+    }
+    for (finding, _) in verified.findings.iter().rev().take(PROBLEMS_IN_TEXT) {
+        writeln!(out, "  {}", one_line(&lossy(finding.path.as_os_str())))?;
+        writeln!(out, "    {}", one_line(&finding_text(finding)))?;
+    }
+    let shown = verified.findings.len().min(PROBLEMS_IN_TEXT) as u64;
+    if verified.problems() > shown {
+        let more = grouped(verified.problems() - shown);
+        writeln!(out, "  and {more} more: photo-factory verify names all")?;
     }
     Ok(())
 }
@@ -115,7 +138,7 @@ fn write_newest(overview: &Overview, out: &mut String) -> std::fmt::Result {
     for asset in overview.newest.iter().take(NEWEST_IN_TEXT) {
         let filed = local(overview, asset.ingested_at);
         let path = lossy(asset.final_path.as_os_str());
-        writeln!(out, "  {filed}  {}", safe(&path))?;
+        writeln!(out, "  {filed}  {}", one_line(&path))?;
     }
     Ok(())
 }
@@ -123,16 +146,4 @@ fn write_newest(overview: &Overview, out: &mut String) -> std::fmt::Result {
 fn local(overview: &Overview, at: Timestamp) -> String {
     let zoned = at.to_zoned(overview.zone.clone());
     zoned.strftime("%Y-%m-%d %H:%M").to_string()
-}
-
-fn safe(text: &str) -> String {
-    text.chars()
-        .map(|character| {
-            if character.is_control() {
-                '?'
-            } else {
-                character
-            }
-        })
-        .collect()
 }

@@ -1,31 +1,31 @@
-//! The inbox side of the disk: listing folders, holding a file while we work on it, clearing its name.
+//! The inbox side of the disk: listing folders, holding a file while we work on it.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use photo_factory_kernel::lease;
-use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, RenameFlags};
+use rustix::fs::{Access, AtFlags, Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{
-    DiskError, Kept, Snapshot, TEMPORARY_PREFIX, Vault, open_below, open_root, stat_file, stat_name,
-};
+use super::{DiskError, Snapshot, is_on_network, open_below, open_root, stat_file, stat_name};
 
-/// Marks a name that was put aside to be cleared; the original name follows.
-const ASIDE: &str = "aside-";
-
-/// Makes the names of files put aside different within one run.
-static ASIDE_COUNT: AtomicU64 = AtomicU64::new(0);
+/// What of a folder decides whether its names may be changed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Rights {
+    mode: u16,
+    owner: (u32, u32),
+    may_write: bool,
+}
 
 /// A folder that photos come from: the inbox, or a folder that is copied from.
 #[derive(Debug)]
 pub struct Source {
-    root: RwLock<Arc<OwnedFd>>,
+    /// `None`: it is not there.
+    root: RwLock<Option<Arc<OwnedFd>>>,
     path: PathBuf,
 }
 
@@ -65,28 +65,27 @@ pub enum Hold {
 /// A file held while we work on it: open, with the state it was in, and under a read lease where there is one.
 #[derive(Debug)]
 pub struct Held {
-    file: File,
-    seen: Snapshot,
+    pub(super) file: File,
+    pub(super) seen: Snapshot,
     leased: bool,
     path: PathBuf,
-}
-
-/// What became of an inbox name.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Cleared {
-    /// The name is gone, the photo is kept.
-    Cleared,
-    /// Something else stands at that name by now: it was left alone.
-    Changed,
 }
 
 impl Source {
     /// Opens the folder.
     pub fn open(path: &Path) -> Result<Self, DiskError> {
         Ok(Self {
-            root: RwLock::new(Arc::new(open_root(path)?)),
+            root: RwLock::new(Some(Arc::new(open_root(path)?))),
             path: path.to_owned(),
         })
+    }
+
+    /// A folder that may not be there yet: [`Source::reopen_if_replaced`] opens it.
+    pub fn open_later(path: &Path) -> Self {
+        Self {
+            root: RwLock::default(),
+            path: path.to_owned(),
+        }
     }
 
     /// The folder's path.
@@ -97,7 +96,10 @@ impl Source {
     /// The names in the folder `relative`, in no order. A folder that is gone or became a link is an error.
     pub fn list(&self, relative: &Path) -> Result<Vec<Entry>, DiskError> {
         let failed = |errno| DiskError::new("read the folder", &self.path.join(relative))(errno);
-        let folder = open_below(&self.root(), relative).map_err(failed)?;
+        let folder = self
+            .root()
+            .and_then(|root| open_below(&root, relative))
+            .map_err(failed)?;
         let mut entries = Vec::new();
         for entry in Dir::read_from(&folder).map_err(failed)? {
             let entry = entry.map_err(failed)?;
@@ -131,7 +133,9 @@ impl Source {
         relative: &Path,
         names: &[&OsStr],
     ) -> Result<Vec<Option<Snapshot>>, DiskError> {
-        let folder = open_below(&self.root(), relative)
+        let folder = self
+            .root()
+            .and_then(|root| open_below(&root, relative))
             .map_err(|errno| DiskError::new("read the folder", &self.path.join(relative))(errno))?;
         let state = |name: &&OsStr| {
             let stat = stat_name(&folder, name).ok()?;
@@ -139,6 +143,23 @@ impl Source {
             regular.then(|| Snapshot::of(&stat))
         };
         Ok(names.iter().map(state).collect())
+    }
+
+    /// Opens the file `relative` for reading only, and tells its state. `None`: no regular file stands there.
+    pub fn open_file(&self, relative: &Path) -> Result<Option<(File, Snapshot)>, DiskError> {
+        let failed = |errno| DiskError::new("open", &self.path.join(relative))(errno);
+        let Some((folder, name)) = self.parent(relative).or_else(gone).map_err(failed)? else {
+            return Ok(None);
+        };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = match rustix::fs::openat(&folder, name, flags, Mode::empty()) {
+            Ok(file) => File::from(file),
+            Err(Errno::NOENT | Errno::LOOP | Errno::NXIO) => return Ok(None),
+            Err(errno) => return Err(failed(errno)),
+        };
+        let stat = stat_file(&file).map_err(failed)?;
+        let regular = FileType::from_raw_mode(stat.stx_mode.into()) == FileType::RegularFile;
+        Ok(regular.then(|| (file, Snapshot::of(&stat))))
     }
 
     /// Opens the file `relative` for reading and, where the kernel gives one, takes a read lease on it.
@@ -169,7 +190,16 @@ impl Source {
         if FileType::from_raw_mode(stat.stx_mode.into()) != FileType::RegularFile {
             return Ok(Hold::NotAFile);
         }
-        let leased = match lease::ask(&file) {
+        // NFS without a delegation and SMB without an oplock refuse a lease as if somebody were writing; and one that is
+        // given there says nothing of what other machines do.
+        let ask = |file| {
+            if is_on_network(file) {
+                lease::Asked::Unknown
+            } else {
+                lease::ask(file)
+            }
+        };
+        let leased = match ask(&file) {
             lease::Asked::BeingWritten => return Ok(Hold::BeingWritten),
             lease::Asked::Unknown => false,
             lease::Asked::Leased(lease) => {
@@ -187,63 +217,11 @@ impl Source {
         }))
     }
 
-    /// Clears the inbox name of `held`, whose bytes are kept as `kept` proves, if the name still means that file.
-    ///
-    /// The name is first put aside, so that a file that took its place in the last moment is not the one that goes. However
-    /// it ends, the original is then a file of its own: no other name leads to its inode (P3, P4).
-    pub fn clear(&self, held: &mut Held, kept: &Kept, vault: &Vault) -> Result<Cleared, DiskError> {
-        let cleared = self.try_clear(held);
-        if !matches!(cleared, Ok(Cleared::Cleared))
-            || held.has_other_names()
-            || !held.is_undisturbed()
-        {
-            vault.part_from(held, kept)?;
-        }
-        held.let_go();
-        cleared
-    }
-
-    fn try_clear(&self, held: &Held) -> Result<Cleared, DiskError> {
-        let failed = |errno| DiskError::new("clear", &self.path.join(&held.path))(errno);
-        let Some((folder, name)) = self.parent(&held.path).or_else(gone).map_err(failed)? else {
-            return Ok(Cleared::Changed);
-        };
-        if !held.is_undisturbed() {
-            // A writer waits at our door, or wrote where no lease could stop it: the inbox name stays with it.
-            return Ok(Cleared::Changed);
-        }
-        let aside = aside_name(name);
-        match rustix::fs::renameat_with(&folder, name, &folder, &aside, RenameFlags::NOREPLACE) {
-            Ok(()) => {}
-            Err(Errno::NOENT) => return Ok(Cleared::Changed),
-            Err(Errno::INVAL | Errno::NOSYS) => {
-                // A file system without careful renames (NFS): look, then clear.
-                let stat = stat_name(&folder, name).map_err(failed)?;
-                if !Snapshot::of(&stat).same_content(&held.seen) {
-                    return Ok(Cleared::Changed);
-                }
-                rustix::fs::unlinkat(&folder, name, AtFlags::empty()).map_err(failed)?;
-                return Ok(Cleared::Cleared);
-            }
-            Err(errno) => return Err(failed(errno)),
-        }
-        let stat = stat_name(&folder, &aside).map_err(failed)?;
-        let is_ours = Snapshot::of(&stat).same_content(&held.seen);
-        if !is_ours || (held.leased && !lease::still_held(&held.file)) {
-            put_back(&folder, &aside, name).map_err(failed)?;
-            return Ok(Cleared::Changed);
-        }
-        rustix::fs::unlinkat(&folder, &aside, AtFlags::empty()).map_err(failed)?;
-        if held.leased && !lease::still_held(&held.file) {
-            // A writer had found the file before its name went, and now waits to open it: it gets a name to write under.
-            // Where no link is left to make one from, its writing was begun after the file was gone.
-            match relink(&held.file, &folder, name) {
-                Ok(()) => return Ok(Cleared::Changed),
-                Err(Errno::NOENT) => {}
-                Err(errno) => return Err(failed(errno)),
-            }
-        }
-        Ok(Cleared::Cleared)
+    /// Whether the folder `relative` lies on a network file system: its times are then those of another machine's clock.
+    pub fn is_on_network(&self, relative: &Path) -> bool {
+        self.root()
+            .and_then(|root| open_below(&root, relative))
+            .is_ok_and(is_on_network)
     }
 
     /// Whether this name leads to the inode of that state.
@@ -256,41 +234,72 @@ impl Source {
         stat.is_some_and(|stat| Snapshot::of(&stat).same_inode(seen))
     }
 
-    /// Whether the folder's path still leads to the folder that was opened; if not, it is opened anew.
+    /// What of the folder `relative` decides whether its names may be changed; `None`: it can't be looked at.
+    pub fn rights(&self, relative: &Path) -> Option<Rights> {
+        let folder = open_below(&*self.root().ok()?, relative).ok()?;
+        let stat = stat_file(&folder).ok()?;
+        let may_write = Access::WRITE_OK | Access::EXEC_OK;
+        Some(Rights {
+            mode: stat.stx_mode,
+            owner: (stat.stx_uid, stat.stx_gid),
+            may_write: rustix::fs::accessat(&folder, c".", may_write, AtFlags::empty()).is_ok(),
+        })
+    }
+
+    /// Makes everything durable that was written to the file systems of these folders.
+    pub fn sync_file_systems<'a>(
+        &self,
+        folders: impl IntoIterator<Item = &'a Path>,
+    ) -> Result<(), DiskError> {
+        let mut synced = Vec::new();
+        for folder in folders {
+            let failed = |errno| DiskError::new("sync the disk of", &self.path.join(folder))(errno);
+            let opened = self.root().and_then(|root| open_below(&root, folder));
+            let opened = opened.map_err(failed)?;
+            let device = rustix::fs::fstat(&opened).map_err(failed)?.st_dev;
+            if !synced.contains(&device) {
+                rustix::fs::syncfs(&opened).map_err(failed)?;
+                synced.push(device);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the folder's path still leads to the folder that was opened; if not, it is opened anew. Where it leads
+    /// nowhere nothing is taken any more: a folder that was moved away is another's now.
     pub fn reopen_if_replaced(&self) -> Result<bool, DiskError> {
-        let opened = open_root(&self.path)?;
+        let put = |root| *self.root.write().unwrap_or_else(PoisonError::into_inner) = root;
+        let opened = match open_root(&self.path) {
+            Ok(opened) => opened,
+            Err(error) => {
+                put(None);
+                return Err(error);
+            }
+        };
         let failed = |errno| DiskError::new("look at", &self.path)(errno);
         let there = Snapshot::of(&stat_file(&opened).map_err(failed)?);
-        let ours = Snapshot::of(&stat_file(&*self.root()).map_err(failed)?);
-        if there.same_inode(&ours) {
+        if let Ok(root) = self.root()
+            && there.same_inode(&Snapshot::of(&stat_file(&*root).map_err(failed)?))
+        {
             return Ok(false);
         }
-        *self.root.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(opened);
+        put(Some(Arc::new(opened)));
         Ok(true)
     }
 
-    fn root(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.root.read().unwrap_or_else(PoisonError::into_inner))
+    fn root(&self) -> rustix::io::Result<Arc<OwnedFd>> {
+        let root = self.root.read().unwrap_or_else(PoisonError::into_inner);
+        root.clone().ok_or(Errno::NOENT)
     }
 
-    /// Gives a file that was put aside by an interrupted [`Source::clear`] its name back. Returns whether it was one.
-    pub fn restore_aside(&self, relative: &Path) -> Result<bool, DiskError> {
-        let failed = |errno| DiskError::new("restore", &self.path.join(relative))(errno);
-        let Some((folder, name)) = self.parent(relative).or_else(gone).map_err(failed)? else {
-            return Ok(false);
-        };
-        let Some(original) = name_before_aside(name) else {
-            return Ok(false);
-        };
-        put_back(&folder, name, original).map_err(failed)?;
-        Ok(true)
-    }
-
-    fn parent<'a>(&self, relative: &'a Path) -> rustix::io::Result<Option<(OwnedFd, &'a OsStr)>> {
+    pub(super) fn parent<'a>(
+        &self,
+        relative: &'a Path,
+    ) -> rustix::io::Result<Option<(OwnedFd, &'a OsStr)>> {
         let (Some(parent), Some(name)) = (relative.parent(), relative.file_name()) else {
             return Err(Errno::INVAL);
         };
-        Ok(Some((open_below(&self.root(), parent)?, name)))
+        Ok(Some((open_below(&*self.root()?, parent)?, name)))
     }
 }
 
@@ -310,6 +319,11 @@ impl Held {
         &self.path
     }
 
+    /// Makes its bytes durable.
+    pub fn sync(&self) -> Result<(), DiskError> {
+        rustix::fs::fsync(&self.file).map_err(|errno| DiskError::new("sync", &self.path)(errno))
+    }
+
     /// Whether the kernel promised that nobody writes it.
     pub fn is_leased(&self) -> bool {
         self.leased
@@ -327,7 +341,12 @@ impl Held {
         } else {
             now == self.seen
         };
-        unchanged && (!self.leased || lease::still_held(&self.file))
+        unchanged && !self.lost_its_lease()
+    }
+
+    /// Whether it was leased, and somebody waits to write it, or the kernel let them.
+    pub(super) fn lost_its_lease(&self) -> bool {
+        self.leased && !lease::still_held(&self.file)
     }
 
     /// Whether more than one name leads to it.
@@ -356,97 +375,13 @@ impl Drop for Held {
     }
 }
 
-fn proc_path(file: &File) -> String {
+pub(super) fn proc_path(file: &File) -> String {
     format!("/proc/self/fd/{}", file.as_raw_fd())
 }
 
-fn gone<T>(errno: Errno) -> rustix::io::Result<Option<T>> {
+pub(super) fn gone<T>(errno: Errno) -> rustix::io::Result<Option<T>> {
     match errno {
         Errno::NOENT | Errno::NOTDIR | Errno::LOOP => Ok(None),
         other => Err(other),
-    }
-}
-
-/// The name under which `name` is put aside: it ends with the original name, cut at the front where it would be too long.
-fn aside_name(name: &OsStr) -> OsString {
-    const NAME_MAX: usize = 255;
-    let count = ASIDE_COUNT.fetch_add(1, Ordering::Relaxed);
-    let mut aside = OsString::from(format!(
-        "{TEMPORARY_PREFIX}{ASIDE}{}-{count}-",
-        std::process::id()
-    ));
-    let room = NAME_MAX - aside.len();
-    let bytes = name.as_bytes();
-    aside.push(OsStr::from_bytes(
-        bytes
-            .get(bytes.len().saturating_sub(room)..)
-            .unwrap_or(bytes),
-    ));
-    aside
-}
-
-fn name_before_aside(aside: &OsStr) -> Option<&OsStr> {
-    let rest = aside
-        .as_bytes()
-        .strip_prefix(TEMPORARY_PREFIX.as_bytes())?
-        .strip_prefix(ASIDE.as_bytes())?;
-    let mut parts = rest.splitn(3, |&byte| byte == b'-');
-    let (_pid, _count, name) = (parts.next()?, parts.next()?, parts.next()?);
-    (!name.is_empty()).then(|| OsStr::from_bytes(name))
-}
-
-/// Renames `aside` to `name`, or to the first free `name-N` where something else took the name meanwhile.
-fn put_back(folder: &OwnedFd, aside: &OsStr, name: &OsStr) -> rustix::io::Result<()> {
-    with_free_name(name, |candidate| {
-        rustix::fs::renameat_with(folder, aside, folder, candidate, RenameFlags::NOREPLACE)
-    })
-}
-
-fn relink(file: &File, folder: &OwnedFd, name: &OsStr) -> rustix::io::Result<()> {
-    with_free_name(name, |candidate| {
-        rustix::fs::linkat(
-            CWD,
-            proc_path(file),
-            folder,
-            candidate,
-            AtFlags::SYMLINK_FOLLOW,
-        )
-    })
-}
-
-fn with_free_name(
-    name: &OsStr,
-    claim: impl Fn(&OsStr) -> rustix::io::Result<()>,
-) -> rustix::io::Result<()> {
-    let (stem, extension) = crate::asset::split_name(name);
-    let mut candidate = name.to_owned();
-    for count in 1_u32.. {
-        match claim(&candidate) {
-            Err(Errno::EXIST) => {}
-            done => return done,
-        }
-        stem.clone_into(&mut candidate);
-        candidate.push(format!("-{count}"));
-        candidate.push(extension);
-    }
-    Err(Errno::EXIST)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_put_aside_leads_back_to_the_original_name() {
-        let aside = aside_name(OsStr::new("a-b-c.jpg"));
-        assert_eq!(name_before_aside(&aside), Some(OsStr::new("a-b-c.jpg")));
-        let long = "x".repeat(251) + ".jpg";
-        let aside = aside_name(OsStr::new(&long));
-        assert_eq!(aside.len(), 255);
-        assert!(name_before_aside(&aside).is_some_and(|name| name.as_bytes().ends_with(b"x.jpg")));
-        assert_eq!(
-            name_before_aside(OsStr::new(".photo-factory-12.part")),
-            None
-        );
     }
 }

@@ -2,5 +2,6 @@
 //!
 //! Photo Factory itself forbids unsafe code; the few calls that need it stand here, each behind a safe function.
 
+pub mod clock;
 pub mod lease;
 pub mod memory;

@@ -12,11 +12,17 @@ use crate::asset::{Asset, AssetId, CaptureTime, FileHash, Kind, Left, Location, 
 pub enum Change {
     /// One shot: what belongs together and is placed under one base name.
     Intend(Shot),
+    /// The same, asked by one who was told [`Verdict::Compare`], has done so, and found other bytes.
+    IntendBeside(Shot),
+    /// Files that stand in Originals already, whole and durable: each becomes an asset without an intent. Harmless when it
+    /// is one already.
+    Adopt(Adoption),
     /// The file stands in Originals, durable: the intent becomes an asset, and no reason is kept why its
-    /// inbox path stays. Harmless when it is one already.
-    Finish(AssetId),
-    /// Nothing was placed: the intent is taken back. Harmless when there is none.
-    Withdraw(AssetId),
+    /// inbox path stays. Harmless when it is one already. It carries what was promised, because an id alone means nothing
+    /// in an older copy of the ledger that is put back meanwhile: there the file is adopted, under an id of its own.
+    Finish(Box<Asset>),
+    /// Nothing was placed: the intent is taken back. Harmless when there is none, and where the id is another file's.
+    Withdraw(Box<Asset>),
     /// A file stays in the inbox. Replaces an earlier row of the same path, unless only `since` differs: then that row
     /// stays, and nothing is written.
     Leave(Left),
@@ -46,6 +52,17 @@ pub struct Shot {
     pub stem: OsString,
     /// The files; the first leads.
     pub members: Vec<Draft>,
+}
+
+/// Files of one shot that stand in Originals and are to become assets.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Adoption {
+    /// What belongs together. Names are not chosen any more: its folder and stem say nothing here.
+    pub shot: Shot,
+    /// Where each member stands, relative to Storage, in the order of the members.
+    pub paths: Vec<PathBuf>,
+    /// When they were filed.
+    pub ingested_at: Timestamp,
 }
 
 /// One file about to be placed: an [`Asset`] without what the ledger gives it (id, path, time of filing).
@@ -127,8 +144,11 @@ pub enum Pairing {
 /// The ledger's answer to one [`Change`].
 #[derive(Clone, PartialEq, Debug)]
 pub enum Outcome {
-    /// The answer to [`Change::Intend`]: one verdict for each member, in their order.
+    /// The answer to [`Change::Intend`] and [`Change::Adopt`]: one verdict for each member, in their order. Of an adoption
+    /// each is [`Verdict::Known`]: the row that the file became, or the one that stood for its content or its path before.
     Intended(Vec<Verdict>),
+    /// The answer to [`Change::Finish`]: the row that holds the file.
+    Finished(AssetId),
     /// The answer to every other change.
     Done,
 }
@@ -142,6 +162,9 @@ pub enum Verdict {
     Known(Asset),
     /// The same bytes, or the photo it belongs to, are on their way: ask again when that is done.
     InFlight,
+    /// A file that no row knows stands under the wished name, as when the ledger is down or an older copy of it was put back:
+    /// whether it is the same photo, only its bytes can say. If so it is to be adopted; if not, asked for with [`Change::IntendBeside`].
+    Compare,
 }
 
 /// What the ledger holds, counted.

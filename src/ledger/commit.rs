@@ -11,6 +11,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 
 use super::change::{Change, Outcome};
 use super::error::Trouble;
+use super::names::Hints;
 use super::record::{decode_left, encode_asset, encode_left};
 use super::tables::{self, Key};
 use crate::asset::{Asset, AssetId, Kind, Left, LeftBecause, Place, Stage};
@@ -31,6 +32,8 @@ pub(super) struct Books<'txn> {
     pub(super) next_id: u64,
     first_id: u64,
     pub(super) changed: bool,
+    /// Kept from one transaction to the next by who opens them.
+    pub(super) hints: Hints,
 }
 
 impl<'txn> Books<'txn> {
@@ -54,13 +57,14 @@ impl<'txn> Books<'txn> {
             next_id,
             first_id: next_id,
             changed: false,
+            hints: Hints::default(),
         })
     }
 
-    /// Writes what was gathered. Returns the ids handed out, or None if nothing has changed and nothing need be committed.
-    pub(super) fn close(mut self, now: Timestamp) -> Result<Option<std::ops::Range<u64>>, Trouble> {
+    /// Writes what was gathered. Whether anything has changed: else nothing need be committed.
+    pub(super) fn close(mut self, now: Timestamp) -> Result<bool, Trouble> {
         if !self.changed {
-            return Ok(None);
+            return Ok(false);
         }
         if self.next_id != self.first_id {
             self.meta.insert("next_id", self.next_id)?;
@@ -76,7 +80,7 @@ impl<'txn> Books<'txn> {
                     .insert(name.as_str(), before.saturating_add_signed(change))?;
             }
         }
-        Ok(Some(self.first_id..self.next_id))
+        Ok(true)
     }
 
     pub(super) fn apply(
@@ -86,9 +90,15 @@ impl<'txn> Books<'txn> {
         is_free: &dyn Fn(&Path) -> bool,
     ) -> Result<Outcome, Trouble> {
         match change {
-            Change::Intend(shot) => return self.intend(shot, now, is_free).map(Outcome::Intended),
-            Change::Finish(id) => self.finish(*id)?,
-            Change::Withdraw(id) => self.withdraw(*id)?,
+            Change::Intend(shot) | Change::IntendBeside(shot) => {
+                let may_compare = matches!(change, Change::Intend(_));
+                return self
+                    .intend(shot, may_compare, now, is_free)
+                    .map(Outcome::Intended);
+            }
+            Change::Adopt(adoption) => return self.adopt(adoption).map(Outcome::Intended),
+            Change::Finish(promised) => return self.finish(promised).map(Outcome::Finished),
+            Change::Withdraw(promised) => self.withdraw(promised)?,
             Change::Leave(left) => self.leave(left)?,
             Change::Forget(inbox_path) => self.forget(inbox_path)?,
             Change::StageDone {
@@ -106,17 +116,25 @@ impl<'txn> Books<'txn> {
         Ok(self.assets.get(id.0)?.is_some() || self.intents.get(id.0)?.is_some())
     }
 
-    fn finish(&mut self, id: AssetId) -> Result<(), Trouble> {
-        let Some(mut asset) = tables::row(&self.intents, id.0)? else {
-            // Asked again after an answer that was lost.
-            return match self.assets.get(id.0)? {
-                Some(_) => Ok(()),
-                None => Err(Trouble::NoSuchRow {
-                    action: "finish",
-                    id,
-                }),
-            };
-        };
+    fn finish(&mut self, promised: &Asset) -> Result<AssetId, Trouble> {
+        let id = promised.id;
+        if let Some(intent) = tables::row(&self.intents, id.0)?
+            && intent.is_same_file(promised)
+        {
+            self.complete(intent)?;
+            return Ok(id);
+        }
+        // Asked again after an answer that was lost.
+        if tables::row(&self.assets, id.0)?.is_some_and(|row| row.is_same_file(promised)) {
+            return Ok(id);
+        }
+        // Another ledger gave the promise: an older copy was put back since, or a journal stood in.
+        self.adopt_promised(promised)
+    }
+
+    /// An intent becomes an asset.
+    pub(super) fn complete(&mut self, mut asset: Asset) -> Result<(), Trouble> {
+        let id = asset.id;
         self.intents.remove(id.0)?;
         // It may have waited in the inbox for a reason that has passed.
         self.forget(&asset.inbox_path)?;
@@ -156,18 +174,31 @@ impl<'txn> Books<'txn> {
         Ok(())
     }
 
-    fn withdraw(&mut self, id: AssetId) -> Result<(), Trouble> {
-        let Some(asset) = tables::row(&self.intents, id.0)? else {
-            return match self.assets.get(id.0)? {
-                None => Ok(()),
-                Some(_) => Err(Trouble::NoSuchRow {
-                    action: "withdraw",
-                    id,
-                }),
-            };
-        };
-        self.leave_out(&asset)?;
+    fn withdraw(&mut self, promised: &Asset) -> Result<(), Trouble> {
+        let id = promised.id;
+        match tables::row(&self.intents, id.0)? {
+            Some(intent) if intent.is_same_file(promised) => return self.take_back(&intent),
+            // The other's intent stays: see [`Change::Finish`].
+            Some(_) => return Ok(()),
+            None => {}
+        }
+        let is_kept =
+            tables::row(&self.assets, id.0)?.is_some_and(|row| row.is_same_file(promised));
+        if is_kept {
+            return Err(Trouble::NoSuchRow {
+                action: "withdraw",
+                id,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) fn take_back(&mut self, asset: &Asset) -> Result<(), Trouble> {
+        let id = asset.id;
+        self.leave_out(asset)?;
         self.intents.remove(id.0)?;
+        // Its name is free again.
+        self.hints = Hints::default();
         let mut followers = tables::find(&self.lookup, &self.assets, &Key::PairedWith(id))?;
         followers.extend(tables::find(
             &self.lookup,
@@ -182,12 +213,13 @@ impl<'txn> Books<'txn> {
         Ok(())
     }
 
-    /// Withdraws an id if it is an intent, whatever else it may be.
-    pub(super) fn take_back(&mut self, id: AssetId) -> Result<(), Trouble> {
-        if self.intents.get(id.0)?.is_some() {
-            self.withdraw(id)?;
+    /// Takes back what was promised if it is an intent still, whatever else that id may be.
+    pub(super) fn take_back_unanswered(&mut self, promised: &Asset) -> Result<(), Trouble> {
+        let intent = tables::row(&self.intents, promised.id.0)?;
+        match intent.filter(|intent| intent.is_same_file(promised)) {
+            Some(intent) => self.take_back(&intent),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     fn stage_done(
@@ -264,7 +296,7 @@ impl<'txn> Books<'txn> {
     }
 
     /// Writes a row anew, with its look-up keys.
-    fn replace(&mut self, asset: &Asset) -> Result<(), Trouble> {
+    pub(super) fn replace(&mut self, asset: &Asset) -> Result<(), Trouble> {
         let id = asset.id.0;
         let bytes = encode_asset(asset);
         let before = if let Some(before) = tables::row(&self.assets, id)? {
@@ -313,7 +345,7 @@ impl<'txn> Books<'txn> {
         self.add(&ingested_key(filed), 1);
     }
 
-    fn add(&mut self, sum: &str, change: i64) {
+    pub(super) fn add(&mut self, sum: &str, change: i64) {
         let entry = self.sums.entry(sum.to_owned()).or_default();
         *entry = entry.saturating_add(change);
     }

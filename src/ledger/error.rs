@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 
 use crate::asset::AssetId;
@@ -44,6 +45,8 @@ pub enum LedgerError {
         path: PathBuf,
         /// The format it says it has.
         format: u64,
+        /// The highest format known here.
+        known: u64,
     },
     /// The file is damaged.
     Damaged {
@@ -66,9 +69,38 @@ pub enum LedgerError {
         /// Why it failed.
         source: Box<redb::Error>,
     },
+    /// It was not closed cleanly, and may not be put right: it can't be written.
+    Unclean {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// The file is no longer where it was opened.
     Replaced {
         /// The ledger's file.
+        path: PathBuf,
+    },
+    /// It was there before and is gone.
+    Missing {
+        /// The ledger's file.
+        path: PathBuf,
+    },
+    /// It could not be opened a moment ago, and nothing has changed since.
+    Unavailable {
+        /// What was found then, in words for the owner.
+        reason: String,
+    },
+    /// The ledger can't be used, and the journal that stands in for it can't be either.
+    Journal {
+        /// The journal's file.
+        path: PathBuf,
+        /// What was tried with it.
+        action: &'static str,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The journal was written by a later version of the program.
+    NewerJournal {
+        /// The journal's file.
         path: PathBuf,
     },
     /// It is being opened again after an error: ask later.
@@ -102,6 +134,23 @@ pub enum LedgerError {
 }
 
 impl LedgerError {
+    /// Whether the ledger as a whole can't be used now; what needs no answer from it can go on.
+    pub fn is_outage(&self) -> bool {
+        !self.is_about_one_row() && !matches!(self, Self::Reopening { .. } | Self::DeskClosed)
+    }
+
+    /// Whether the disk of the ledger, and of the journal that stands in for it, is full.
+    pub fn is_full(&self) -> bool {
+        match self {
+            Self::Full { .. } => true,
+            Self::Journal { source, .. } => matches!(
+                source.kind(),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded
+            ),
+            _ => false,
+        }
+    }
+
     /// Whether the ledger itself works, and only the change or row asked for is refused.
     pub fn is_about_one_row(&self) -> bool {
         matches!(
@@ -112,6 +161,7 @@ impl LedgerError {
 }
 
 impl fmt::Display for LedgerError {
+    #[expect(clippy::too_many_lines, reason = "one sentence for each error")]
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Create { path, source } => write!(
@@ -126,7 +176,8 @@ impl fmt::Display for LedgerError {
             ),
             Self::InUse { path } => write!(
                 f,
-                "cannot open the ledger {}: another process has it open; stop the other photo-factory first",
+                "cannot open the ledger {}: another photo-factory has it open at this moment; wait until its \
+                 `ingest`, `status` or `export` has ended (or stop it), then try again",
                 path.display()
             ),
             Self::Empty { path } => write!(
@@ -140,11 +191,14 @@ impl fmt::Display for LedgerError {
                 "{} is no ledger of Photo Factory; move it away, and put the ledger back in its place",
                 path.display()
             ),
-            Self::Newer { path, format } => write!(
+            Self::Newer {
+                path,
+                format,
+                known,
+            } => write!(
                 f,
-                "the ledger {} has format {format}, this program knows formats up to {}; install the newer version again",
-                path.display(),
-                super::tables::FORMAT
+                "the ledger {} has format {format}, this program knows formats up to {known}; install the newer version again",
+                path.display()
             ),
             Self::Damaged { path, what } => write!(
                 f,
@@ -166,10 +220,39 @@ impl fmt::Display for LedgerError {
                 "cannot {action} the ledger {}: {source}; it is opened again at the next use: check the disk if this goes on",
                 path.display()
             ),
+            Self::Unclean { path } => write!(
+                f,
+                "the ledger {} was not closed cleanly (by a power cut, or a kill), and can't be read before it is put right, \
+                 for which it must be writable: mount its disk writable, or type this as the user it belongs to \
+                 (with `sudo -u`); the next start of Photo Factory puts it right as well",
+                path.display()
+            ),
             Self::Replaced { path } => write!(
                 f,
                 "the ledger {} was moved, removed or replaced while in use; put it back, or restart photo-factory to use \
                  what is there now",
+                path.display()
+            ),
+            Self::Missing { path } => write!(
+                f,
+                "the ledger {} is missing; put it back from a backup, or make it anew from the photos with \
+                 `photo-factory rebuild` (the photos in Storage are not touched by this)",
+                path.display()
+            ),
+            Self::Unavailable { reason } => f.write_str(reason),
+            Self::Journal {
+                path,
+                action,
+                source,
+            } => write!(
+                f,
+                "cannot {action} the journal {}: {source}; photos stay in the inbox until the ledger or the journal can be \
+                 written: check the disk, its free space and the permissions",
+                path.display()
+            ),
+            Self::NewerJournal { path } => write!(
+                f,
+                "the journal {} was written by a later version of the program; install that version again",
                 path.display()
             ),
             Self::Reopening { path } => write!(
@@ -208,7 +291,7 @@ impl fmt::Display for LedgerError {
 impl std::error::Error for LedgerError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Create { source, .. } => Some(source),
+            Self::Create { source, .. } | Self::Journal { source, .. } => Some(source),
             Self::Open { source, .. } | Self::Use { source, .. } => Some(source.as_ref()),
             _ => None,
         }
@@ -224,13 +307,15 @@ pub(super) enum Trouble {
     NoSuchRow { action: &'static str, id: AssetId },
     NoFreeName { wished: PathBuf },
     Replaced,
-    Newer(u64),
+    Unclean,
+    Newer { format: u64, known: u64 },
     Foreign,
+    Journal(LedgerError),
 }
 
 impl Trouble {
     /// A panic that was caught, put into words.
-    pub(super) fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
+    fn from_panic(payload: &(dyn std::any::Any + Send)) -> Self {
         let text = payload
             .downcast_ref::<&str>()
             .map(|text| (*text).to_owned())
@@ -241,12 +326,12 @@ impl Trouble {
 
     /// Whether the database must be closed and opened again before the next use.
     pub(super) fn breaks_database(&self) -> bool {
-        matches!(self, Self::Redb(_) | Self::Panicked(_))
+        matches!(self, Self::Redb(_) | Self::Panicked(_) | Self::Replaced)
     }
 
     /// Whether the content of the file is in doubt, and not only the space or the lock.
     pub(super) fn casts_doubt(&self) -> bool {
-        self.breaks_database() && !self.is_full()
+        matches!(self, Self::Redb(_) | Self::Panicked(_)) && !self.is_full()
     }
 
     fn is_full(&self) -> bool {
@@ -264,6 +349,18 @@ impl Trouble {
             Self::Redb(error) => match *error {
                 redb::Error::DatabaseAlreadyOpen => LedgerError::InUse { path },
                 redb::Error::Corrupted(what) => LedgerError::Damaged { path, what },
+                // A file that is cut short.
+                redb::Error::Io(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData
+                    ) =>
+                {
+                    LedgerError::Damaged {
+                        path,
+                        what: error.to_string(),
+                    }
+                }
                 error => match action {
                     Some(action) => LedgerError::Use {
                         action,
@@ -284,10 +381,22 @@ impl Trouble {
             Self::NoSuchRow { action, id } => LedgerError::NoSuchRow { action, id },
             Self::NoFreeName { wished } => LedgerError::NoFreeName { wished },
             Self::Replaced => LedgerError::Replaced { path },
-            Self::Newer(format) => LedgerError::Newer { path, format },
+            Self::Unclean => LedgerError::Unclean { path },
+            Self::Newer { format, known } => LedgerError::Newer {
+                path,
+                format,
+                known,
+            },
             Self::Foreign => LedgerError::Foreign { path },
+            Self::Journal(error) => error,
         }
     }
+}
+
+/// A damaged file makes redb panic in places; that must not end the daemon.
+pub(super) fn guarded<T>(work: impl FnOnce() -> Result<T, Trouble>) -> Result<T, Trouble> {
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|panic| Err(Trouble::from_panic(panic.as_ref())))
 }
 
 macro_rules! from_redb {

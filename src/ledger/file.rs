@@ -10,7 +10,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use redb::{Builder, Database, Durability, ReadableDatabase};
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadOnlyDatabase, ReadTransaction,
+    ReadableDatabase,
+};
 use rustix::fs::{Advice, CWD, RenameFlags};
 
 use super::error::{LedgerError, Trouble};
@@ -18,6 +21,11 @@ use super::tables;
 
 /// The ledger's name in the Data folder.
 const NAME: &str = "ledger.redb";
+/// Made after the ledger: while it stands there was one.
+const MADE: &str = "ledger.made";
+/// What it says to whom opens it.
+const MADE_TEXT: &str = "The ledger, ledger.redb, was made in this folder. While this file stands, Photo Factory makes no new one \
+    should it be missing, but says so. `photo-factory rebuild` makes it anew from the photos.\n";
 /// What the names of unfinished new ledgers begin with; the process id follows.
 const UNFINISHED: &str = ".ledger.redb.new-";
 /// redb's default of 1 GiB is more than a small board has; beyond this a look-up gains nothing.
@@ -40,6 +48,41 @@ pub(super) fn exists(path: &Path) -> Result<bool, LedgerError> {
             source: Box::new(redb::Error::Io(error)),
         }),
     }
+}
+
+/// Whether there was a ledger, though none may stand there now.
+pub(super) fn was_there(data: &Path) -> bool {
+    [MADE, super::journal::NAME]
+        .iter()
+        .any(|name| data.join(name).exists())
+}
+
+/// Remembers that there is a ledger, so that one that goes missing is missed.
+pub(super) fn remember(path: &Path) -> io::Result<()> {
+    let data = path.parent().unwrap_or(Path::new("."));
+    let memory = data.join(MADE);
+    if memory.exists() || !path.exists() {
+        return Ok(());
+    }
+    let mut file = File::create(&memory)?;
+    io::Write::write_all(&mut file, MADE_TEXT.as_bytes())?;
+    file.sync_all()?;
+    File::open(data)?.sync_all()
+}
+
+/// Whether the first start was cut where the new ledger had its name and not yet its content, as FAT leaves it.
+pub(super) fn is_unborn(path: &Path) -> bool {
+    let is_empty =
+        fs::symlink_metadata(path).is_ok_and(|found| found.is_file() && found.len() == 0);
+    is_empty && !was_there(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// Removes what an interrupted first start left under the ledger's name.
+pub(super) fn remove_unborn(path: &Path) -> Result<(), LedgerError> {
+    fs::remove_file(path).map_err(|source| LedgerError::Create {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes an empty ledger at `path`, where nothing is. A cut on the way leaves nothing under that name.
@@ -125,6 +168,7 @@ pub(super) fn look_at(path: &Path) -> Result<(), LedgerError> {
         Ok(0) => Err(LedgerError::Empty { path }),
         Ok(_) if magic == MAGIC => Ok(()),
         Ok(_) => Err(LedgerError::Foreign { path }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(LedgerError::Missing { path }),
         Err(error) => Err(LedgerError::Open {
             path,
             source: Box::new(redb::Error::Io(error)),
@@ -147,14 +191,66 @@ pub(super) fn open(path: &Path, doubt: bool) -> Result<Database, Trouble> {
     Ok(database)
 }
 
-/// Checks that an open database is a ledger known here.
-pub(super) fn check(database: &Database) -> Result<(), Trouble> {
-    tables::check_all(&database.begin_read()?)
+/// An open database.
+pub(super) enum Opened {
+    /// For everything. To open and to close it writes to the file.
+    Writing(Database),
+    /// For reading: nothing is written to the file.
+    Reading(ReadOnlyDatabase),
+}
+
+impl Opened {
+    pub(super) fn begin_read(&self) -> Result<ReadTransaction, Trouble> {
+        Ok(match self {
+            Self::Writing(database) => database.begin_read()?,
+            Self::Reading(database) => database.begin_read()?,
+        })
+    }
+}
+
+/// Opens the database without changing it. One that was not closed cleanly must be put right before it can be read, which
+/// changes it.
+pub(super) fn open_for_reading(path: &Path) -> Result<Opened, Trouble> {
+    let opened = Builder::new()
+        .set_cache_size(CACHE_BYTES)
+        .open_read_only(path);
+    match opened {
+        Ok(database) => Ok(Opened::Reading(database)),
+        Err(DatabaseError::RepairAborted) => match open(path, false) {
+            Err(Trouble::Redb(error)) if is_refused(&error) => Err(Trouble::Unclean),
+            opened => opened.map(Opened::Writing),
+        },
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether a file may not be written.
+fn is_refused(error: &redb::Error) -> bool {
+    matches!(error, redb::Error::Io(error) if matches!(
+        error.kind(),
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem
+    ))
 }
 
 /// Which file stands at a path: device and inode.
-pub(super) fn identity(path: &Path) -> Option<(u64, u64)> {
+pub(super) type Identity = (u64, u64);
+
+pub(super) fn identity(path: &Path) -> Option<Identity> {
     fs::metadata(path)
         .ok()
         .map(|found| (found.dev(), found.ino()))
+}
+
+/// Which file stands at a path, and in what state: its identity, length and times of change.
+pub(super) type State = (Identity, u64, [i64; 4]);
+
+pub(super) fn state(path: &Path) -> Option<State> {
+    let found = fs::metadata(path).ok()?;
+    let times = [
+        found.mtime(),
+        found.mtime_nsec(),
+        found.ctime(),
+        found.ctime_nsec(),
+    ];
+    Some(((found.dev(), found.ino()), found.len(), times))
 }

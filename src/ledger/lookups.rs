@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use jiff::civil::Date;
-use redb::{Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata};
+use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::commit::{captured_key, ingested_key};
 use super::error::Trouble;
@@ -42,8 +42,9 @@ impl Ledger {
 
     /// The asset that stands at a path (relative to Storage), in whatever case it is written.
     pub fn by_final_path(&self, path: &Path) -> Result<Option<Asset>, LedgerError> {
-        let found = self.by_key(&Key::final_path(path))?;
-        Ok(found.into_iter().next())
+        let mut found = self.by_key(&Key::final_path(path))?;
+        let exact = found.iter().position(|row| row.final_path == path);
+        Ok((!found.is_empty()).then(|| found.swap_remove(exact.unwrap_or(0))))
     }
 
     /// The newest assets, by id, the newest first.
@@ -88,8 +89,8 @@ impl Ledger {
         })
     }
 
-    /// The unfinished intents: after a start, work that was interrupted.
-    pub fn intents(&self) -> Result<Vec<Asset>, LedgerError> {
+    /// The ledger's own unfinished intents.
+    pub(super) fn own_intents(&self) -> Result<Vec<Asset>, LedgerError> {
         self.read(|txn| {
             let intents = txn.open_table(tables::INTENTS)?;
             readable(intents.iter()?, usize::MAX)
@@ -99,12 +100,18 @@ impl Ledger {
     /// The row of a file left in the inbox.
     pub fn left(&self, inbox_path: &Path) -> Result<Option<Left>, LedgerError> {
         let path = inbox_path.as_os_str().as_bytes();
-        self.read(|txn| {
+        let row = self.read(|txn| {
             let left = txn.open_table(tables::LEFT)?;
             left.get(path)?
                 .map(|bytes| decode_left(path, bytes.value()))
                 .transpose()
-        })
+        });
+        match row {
+            Err(error) if error.is_outage() && self.is_down() => {
+                Ok(self.left_meanwhile(inbox_path))
+            }
+            row => row,
+        }
     }
 
     /// Files left in the inbox: the problems first, the newest of them first; then those kept on purpose, by path.
@@ -218,7 +225,7 @@ impl Ledger {
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {
-        self.use_database("read", |database: &Database| work(&database.begin_read()?))
+        self.store.read(work)
     }
 }
 

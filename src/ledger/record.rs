@@ -174,6 +174,22 @@ pub(super) fn decode_left(inbox_path: &[u8], bytes: &[u8]) -> Result<Left, Troub
     })
 }
 
+/// Reads a stored asset and stores it again, for the tests that make up the bytes of rows; `None` where it is refused.
+#[doc(hidden)]
+pub fn restored_asset(id: u64, bytes: &[u8]) -> Option<(Asset, Vec<u8>)> {
+    let asset = decode_asset(id, bytes).ok()?;
+    let stored = encode_asset(&asset);
+    Some((asset, stored))
+}
+
+/// The same for a file left in the inbox.
+#[doc(hidden)]
+pub fn restored_left(inbox_path: &[u8], bytes: &[u8]) -> Option<(Left, Vec<u8>)> {
+    let left = decode_left(inbox_path, bytes).ok()?;
+    let stored = encode_left(&left);
+    Some((left, stored))
+}
+
 fn seal(key: &[u8], body: &impl Serialize) -> Vec<u8> {
     // Serialising plain data into memory has no way to fail; were it otherwise, the short record fails its own check.
     let mut bytes = postcard::to_extend(body, vec![VERSION]).unwrap_or_default();

@@ -59,7 +59,12 @@ pub(super) fn check_all(txn: &ReadTransaction) -> Result<(), Trouble> {
     };
     match meta.get("format")?.map(|format| format.value()) {
         Some(FORMAT) => {}
-        Some(format) if format > FORMAT => return Err(Trouble::Newer(format)),
+        Some(format) if format > FORMAT => {
+            return Err(Trouble::Newer {
+                format,
+                known: FORMAT,
+            });
+        }
         _ => return Err(Trouble::Foreign),
     }
     txn.open_table(ASSETS)?;
@@ -138,7 +143,7 @@ impl Key {
             .map_or(0, |first| u64::from_be_bytes(*first))
     }
 
-    fn fits(&self, asset: &Asset) -> bool {
+    pub(super) fn fits(&self, asset: &Asset) -> bool {
         match self {
             Self::Content(hash) => asset.kind != Kind::Sidecar && asset.file_hash == *hash,
             Self::Sidecar(leader, hash) => {

@@ -1,8 +1,11 @@
 //! What the ledger promises, told through its public door.
 
+mod adoption;
 mod cuts;
 mod faults;
 mod frozen;
+mod journal;
+mod older_copy;
 mod recount;
 mod shots;
 mod together;
@@ -16,7 +19,7 @@ use jiff::civil::datetime;
 
 use super::*;
 use crate::asset::{
-    Asset, CaptureTime, CapturedFrom, FileHash, Kind, Location, day_folder, split_name,
+    Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Location, day_folder, split_name,
 };
 
 /// A Data folder of its own, removed at the end.
@@ -37,6 +40,16 @@ impl Data {
 
     fn file(&self) -> PathBuf {
         self.0.join("ledger.redb")
+    }
+
+    /// What stands in it.
+    fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.0).unwrap();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
     }
 }
 
@@ -131,18 +144,38 @@ fn new(verdict: &Verdict) -> &Asset {
 
 fn change(ledger: &Ledger, changes: &[Change]) {
     let outcomes = ledger.commit(changes, now(), &free).unwrap();
-    assert!(outcomes.iter().all(|outcome| *outcome == Outcome::Done));
+    let is_done = |outcome: &Outcome| matches!(outcome, Outcome::Done | Outcome::Finished(_));
+    assert!(outcomes.iter().all(is_done));
+}
+
+/// A change that names a row which is not there.
+fn of_no_row() -> Change {
+    Change::StageDone {
+        id: AssetId(77),
+        stage: crate::asset::Stage::Geocode,
+        at: now(),
+        place: None,
+        error: None,
+    }
+}
+
+fn finish(promised: &Asset) -> Change {
+    Change::Finish(Box::new(promised.clone()))
+}
+
+fn withdraw(promised: &Asset) -> Change {
+    Change::Withdraw(Box::new(promised.clone()))
 }
 
 /// Files a shot: intends it and finishes what is new. Returns the ids.
 fn file(ledger: &Ledger, members: Vec<Draft>) -> Vec<AssetId> {
-    let ids: Vec<AssetId> = intend(ledger, members)
+    let verdicts = intend(ledger, members);
+    let finishes: Vec<Change> = verdicts
         .iter()
-        .map(|verdict| new(verdict).id)
+        .map(|verdict| finish(new(verdict)))
         .collect();
-    let finishes: Vec<Change> = ids.iter().map(|id| Change::Finish(*id)).collect();
     change(ledger, &finishes);
-    ids
+    verdicts.iter().map(|verdict| new(verdict).id).collect()
 }
 
 fn name(asset: &Asset) -> String {
@@ -153,4 +186,14 @@ fn name(asset: &Asset) -> String {
         .to_str()
         .unwrap()
         .to_owned()
+}
+
+/// Waits until the ledger is in use again: after an attempt that failed the next one comes a little later.
+fn until_back(ledger: &Ledger) {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(120);
+    while let Err(error) = ledger.probe(now()) {
+        assert!(std::time::Instant::now() < until, "{error}");
+        std::thread::yield_now();
+    }
+    assert_eq!(ledger.degraded(), None);
 }

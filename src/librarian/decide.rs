@@ -15,8 +15,8 @@ use jiff::{Timestamp, Unit};
 use super::kind::Told;
 use super::{date, sidecar};
 use crate::asset::{
-    Asset, CaptureTime, CapturedFrom, FileHash, Kind, LeftBecause, Metadata, day_folder, shot_key,
-    split_name,
+    Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, LeftBecause, Metadata, day_folder,
+    shot_key, split_name,
 };
 use crate::ledger::{Draft, Ledger, LedgerError, Pairing, Shot};
 
@@ -258,6 +258,7 @@ fn shot(
         folder: day_folder(captured.day()),
         stem: short(stem),
         pairing: Pairing::Alone,
+        leads: None,
     };
     if let Some(ledger) = ledger {
         home = known_home(ledger, file, kind, &captured)?.unwrap_or(home);
@@ -275,8 +276,12 @@ fn shot(
         };
         let mut draft = draft(file, member.kind, member.captured, stem, pairing);
         // A half without a date of its own has its leader's.
-        if position > 0 && draft.captured.from.is_guess() {
-            draft.captured = captured;
+        if draft.captured.from.is_guess() {
+            if let Some((_, captured)) = home.leads {
+                draft.captured = captured;
+            } else if position > 0 {
+                draft.captured = captured;
+            }
         }
         draft.location = draft.location.or_else(|| {
             of_photo(files, sidecars, file).find_map(|sidecar| sidecar.metadata.location)
@@ -293,7 +298,12 @@ fn shot(
             .filter_map(|member| files.get(member.file))
             .any(|photo| is_sidecar_of(file, name_of(&photo.path)));
         if belongs {
-            drafts.push(draft(file, Kind::Sidecar, captured, stem, Pairing::Leader));
+            let (pairing, captured) = home
+                .leads
+                .map_or((Pairing::Leader, captured), |(id, captured)| {
+                    (Pairing::With(id), captured)
+                });
+            drafts.push(draft(file, Kind::Sidecar, captured, stem, pairing));
             indexes.push(index);
         }
         !belongs
@@ -313,6 +323,9 @@ struct Home {
     folder: PathBuf,
     stem: OsString,
     pairing: Pairing,
+    /// The filed photo that leads the shot in place of the first that came now: what belongs to the shot belongs to it,
+    /// also when the shot was interrupted between its files.
+    leads: Option<(AssetId, CaptureTime)>,
 }
 
 /// Where the shot of this leader goes because of what is filed already: the same bytes, or its other half.
@@ -323,7 +336,11 @@ fn known_home(
     captured: &CaptureTime,
 ) -> Result<Option<Home>, LedgerError> {
     if let Some(same) = ledger.by_hash(&file.file_hash)? {
-        return Ok(Some(Home::beside(&same, Pairing::Alone)));
+        let mut home = Home::beside(&same, Pairing::Alone);
+        if let Some(id) = same.paired_with {
+            home.leads = ledger.asset(id)?.and_then(|pair| leads(&pair, kind));
+        }
+        return Ok(Some(home));
     }
     let mut filed = ledger.by_shot(&shot_key(&file.path))?;
     if let Some(content_id) = &file.metadata.content_id {
@@ -344,16 +361,25 @@ fn known_home(
     Ok(partner.map(|partner| {
         let pairing = Pairing::With(partner.id);
         if rank(partner.kind) < rank(kind) || partner.captured.day() == captured.day() {
-            Home::beside(&partner, pairing)
+            Home {
+                leads: leads(&partner, kind),
+                ..Home::beside(&partner, pairing)
+            }
         } else {
             // The half that leads came late: it keeps its own day, and what is filed is never moved.
             Home {
                 folder: day_folder(captured.day()),
                 stem: short(split_name(name_of(&file.path)).0),
                 pairing,
+                leads: None,
             }
         }
     }))
+}
+
+/// The filed photo, if it leads a file of this kind.
+fn leads(filed: &Asset, kind: Kind) -> Option<(AssetId, CaptureTime)> {
+    (rank(filed.kind) < rank(kind)).then_some((filed.id, filed.captured))
 }
 
 impl Home {
@@ -367,6 +393,7 @@ impl Home {
                 .to_owned(),
             stem: stem.to_owned(),
             pairing,
+            leads: None,
         }
     }
 }

@@ -1,37 +1,33 @@
 //! Finding shots that have come to rest. Events are hints that a folder wants a look; looking through everything every
 //! few minutes is the truth.
 
+pub(crate) mod presence;
+mod wanted;
+
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use notify::event::{CreateKind, ModifyKind, RenameMode};
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
-use smol::channel::{Receiver, Sender};
+use smol::channel::Sender;
 use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::settle::{Divided, PATIENCE, Rest, Seen, passed_over};
-use super::{Line, shot};
+use super::settle::{Divided, PATIENCE, Rest, Seen, WallClock, passed_over};
+use super::{Fate, Line, Report, shot};
 use crate::asset::LeftBecause;
 use crate::config::{Clear, Poll};
-use crate::disk::{self, DiskError, EntryIs, Snapshot, TEMPORARY_PREFIX};
+use crate::disk::{self, Cleared, Compared, DiskError, Entry, EntryIs, Hold, Snapshot};
+
+pub use wanted::Wanted;
+
+use presence::Presence;
+use wanted::GATHER;
 
 /// How often the inbox is looked through where no events come: network file systems, or no watches left.
 const POLL: Duration = Duration::from_secs(10);
-
-/// Events of one folder within this time are one look.
-const GATHER: Duration = Duration::from_millis(200);
-
-/// A new folder may have been filled before its watch stood: it is looked at again after these times.
-const NEW_FOLDER_LOOKS: [Duration; 3] = [
-    Duration::ZERO,
-    Duration::from_secs(1),
-    Duration::from_secs(5),
-];
 
 /// A shot that has come to rest.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,102 +38,17 @@ pub struct Ready {
     pub files: Vec<(OsString, Snapshot)>,
 }
 
-/// Folders that want a look, and from when on. Shared with the watcher's thread and with journeys that were put off.
-#[derive(Debug)]
-pub struct Wanted {
-    looks: Mutex<Looks>,
-    everything: AtomicBool,
-    wake: Sender<()>,
-    woken: Receiver<()>,
-}
-
-#[derive(Debug, Default)]
-struct Looks {
-    /// One folder, and the earliest time that was asked for: that look asks again for what it finds moving.
-    folders: HashMap<PathBuf, Instant>,
-    /// A folder with all below it, each time that was asked for.
-    trees: Vec<(PathBuf, Instant)>,
-}
-
-impl Default for Wanted {
-    fn default() -> Self {
-        let (wake, woken) = smol::channel::bounded(1);
-        Self {
-            looks: Mutex::default(),
-            everything: AtomicBool::new(false),
-            wake,
-            woken,
-        }
-    }
-}
-
-impl Wanted {
-    /// Asks for a look at `folder` at the time `at`.
-    pub fn look_at(&self, folder: &Path, at: Instant) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let earliest = looks.folders.entry(folder.to_owned()).or_insert(at);
-        *earliest = at.min(*earliest);
-        drop(looks);
-        self.wake();
-    }
-
-    /// Asks for looks at a new folder and all below it, now and once its watch surely stands.
-    fn look_at_new(&self, folder: &Path, now: Instant) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        looks.trees.retain(|(known, _)| known != folder);
-        looks.trees.extend(
-            NEW_FOLDER_LOOKS
-                .iter()
-                .map(|&wait| (folder.to_owned(), now + wait)),
-        );
-        drop(looks);
-        self.wake();
-    }
-
-    /// Asks for a look at everything, now.
-    pub fn look_at_everything(&self) {
-        self.everything.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        // Full: it is being woken already.
-        self.wake.try_send(()).unwrap_or_default();
-    }
-
-    /// Takes out the folders and the trees that are due, and says when the next is.
-    fn due(&self, now: Instant) -> (Vec<PathBuf>, Vec<PathBuf>, Option<Instant>) {
-        let mut looks = self.looks.lock().unwrap_or_else(PoisonError::into_inner);
-        let folders = looks
-            .folders
-            .extract_if(|_, at| *at <= now)
-            .map(|(folder, _)| folder)
-            .collect();
-        let trees = looks
-            .trees
-            .extract_if(.., |(_, at)| *at <= now)
-            .map(|(folder, _)| folder)
-            .collect();
-        let next = looks
-            .folders
-            .values()
-            .chain(looks.trees.iter().map(|(_, at)| at))
-            .min()
-            .copied();
-        (folders, trees, next)
-    }
-}
-
 /// The inbox's watch over one line's source.
 pub struct Inbox {
     line: Arc<Line>,
     wanted: Arc<Wanted>,
     /// What was seen of files that have not come to rest, by folder.
     restless: HashMap<PathBuf, HashMap<OsString, Seen>>,
-    /// Folders in which names put aside by an interrupted clearing were given back.
-    restored: bool,
+    /// Files that are at rest and can't be taken now, by folder, and why not.
+    held_back: HashMap<PathBuf, Vec<(OsString, String)>>,
     /// Only the shot with this name is taken.
     only: Option<OsString>,
+    clock: WallClock,
 }
 
 /// The part of a source that one pass takes.
@@ -153,32 +64,45 @@ pub struct Scope {
 struct Listing {
     files: Vec<(OsString, Snapshot, Option<LeftBecause>)>,
     folders: Vec<PathBuf>,
+    /// Its files' times are ours to compare with our clock, not another machine's.
+    has_our_times: bool,
 }
 
 impl Inbox {
     /// A watch over the line's source.
     pub fn new(line: Arc<Line>) -> Self {
         let wanted = Arc::clone(&line.wanted);
+        let clock = WallClock::new(Instant::now(), (line.now)());
         Self {
             line,
             wanted,
             restless: HashMap::new(),
-            restored: false,
+            held_back: HashMap::new(),
             only: None,
+            clock,
         }
     }
 
     /// Sends every shot that comes to rest, for ever; the owner drops the future to stop it.
     pub async fn watch(mut self, ready: Sender<Ready>) {
-        let mut watcher = self.start_watcher();
+        let mut watcher = None;
+        let mut is_started = false;
         let mut next_rescan = Instant::now();
         loop {
             let now = Instant::now();
             let everything = self.wanted.everything.swap(false, Ordering::AcqRel);
             let (folders, trees, next_look) = self.wanted.due(now);
             if everything || now >= next_rescan {
-                if self.is_replaced() {
+                let presence = self.presence().await;
+                if presence == Presence::Away {
+                    (watcher, is_started) = (None, false);
+                    self.forget_all_seen();
+                    next_rescan = Instant::now() + self.line.config.rescan.min(POLL);
+                    continue;
+                }
+                if presence == Presence::Anew || !is_started {
                     watcher = self.start_watcher();
+                    is_started = true;
                 }
                 self.look_through(Path::new(""), true, &ready).await;
                 self.forget_what_is_gone().await;
@@ -209,8 +133,8 @@ impl Inbox {
     }
 
     /// One pass over everything, until nothing is left that could be taken, or what is left does not come to rest.
-    /// Returns the files that did not.
-    pub async fn pass(mut self, scope: Scope, ready: Sender<Ready>) -> Vec<PathBuf> {
+    /// Returns the files that did not, and those that could not be taken.
+    pub async fn pass(mut self, scope: Scope, ready: Sender<Ready>) -> Vec<Report> {
         self.only = scope.only;
         let wait = PATIENCE.min(self.line.config.settle * 5 + Duration::from_secs(2));
         let mut patience = Instant::now() + wait;
@@ -230,18 +154,36 @@ impl Inbox {
                 Timer::after(Duration::from_millis(20).max(self.line.config.settle / 4)).await;
             }
         }
-        let below = |(folder, files): (&PathBuf, &HashMap<OsString, Seen>)| {
-            files
-                .keys()
-                .map(|name| folder.join(name))
-                .collect::<Vec<_>>()
+        let mut reports = Vec::new();
+        let mut report = |folder: &Path, name: &OsString, fate: Fate| {
+            reports.push(Report {
+                path: folder.join(name),
+                size: 0,
+                fate,
+                uncleared: None,
+            });
         };
-        self.restless.iter().flat_map(below).collect()
+        for (folder, files) in &self.restless {
+            for name in files.keys() {
+                let fate = Fate::Unsettled("it is still being written".to_owned());
+                report(folder, name, fate);
+            }
+        }
+        for (folder, files) in &self.held_back {
+            for (name, reason) in files {
+                report(folder, name, Fate::PutOff(reason.clone()));
+            }
+        }
+        reports
     }
 
     /// Looks at `top` and every folder below it. Returns how many shots were sent.
     async fn look_through(&mut self, top: &Path, fully: bool, ready: &Sender<Ready>) -> usize {
         let mut sent = 0;
+        if fully {
+            self.line.vault.watch().forget_held_back();
+            self.held_back.clear();
+        }
         let mut folders = vec![top.to_owned()];
         while let Some(folder) = folders.pop() {
             let (more, below) = self.look(&folder, fully, ready).await;
@@ -250,7 +192,6 @@ impl Inbox {
                 folders.extend(below);
             }
         }
-        self.restored |= fully && top == Path::new("");
         sent
     }
 
@@ -263,11 +204,14 @@ impl Inbox {
         ready: &Sender<Ready>,
     ) -> (usize, Vec<PathBuf>) {
         let listing = {
-            let (line, folder, restore) =
-                (Arc::clone(&self.line), folder.to_owned(), !self.restored);
-            unblock(move || list(&line, &folder, restore)).await
+            let (line, folder) = (Arc::clone(&self.line), folder.to_owned());
+            unblock(move || list(&line, &folder, fully)).await
         };
-        let Listing { files, folders } = match listing {
+        let Listing {
+            files,
+            folders,
+            has_our_times,
+        } = match listing {
             Ok(listing) => listing,
             Err(error) => {
                 self.restless.remove(folder);
@@ -277,6 +221,7 @@ impl Inbox {
                 return (0, Vec::new());
             }
         };
+        self.held_back.remove(folder);
         let seen_before = self.restless.remove(folder).unwrap_or_default();
         let mut restless = HashMap::new();
         let states: HashMap<OsString, (Snapshot, Option<LeftBecause>)> = files
@@ -306,11 +251,7 @@ impl Inbox {
                 let (state, _) = *states.get(&name)?;
                 Some((name, state))
             });
-            let rest = Rest {
-                now: Instant::now(),
-                wall: (self.line.now)(),
-                settle: self.line.config.settle,
-            };
+            let rest = self.rest(has_our_times);
             let Divided {
                 resting: files,
                 moving,
@@ -321,9 +262,24 @@ impl Inbox {
                 .max()
             {
                 self.wanted.look_at(folder, next.max(rest.now + GATHER));
+                for (name, seen) in &moving {
+                    let before = seen_before.get(name);
+                    if before.is_some_and(|before| before.state != seen.state) {
+                        let (path, size) = (folder.join(name), seen.state.size);
+                        let reason = "it has kept changing";
+                        self.line.note_restless(&path, size, reason).await;
+                    }
+                }
                 restless.extend(moving);
             }
             if files.is_empty() {
+                continue;
+            }
+            let states = files.iter().map(|(name, state)| (folder.join(name), state));
+            if let Err(reason) = self.line.may_begin(states) {
+                // Looked at again when that is over: whoever ends it asks for a look at everything.
+                let held_back = self.held_back.entry(folder.to_owned()).or_default();
+                held_back.extend(files.into_iter().map(|(name, _)| (name, reason.clone())));
                 continue;
             }
             let backlog = unsent + restless.len() as u64;
@@ -341,12 +297,33 @@ impl Inbox {
         if !restless.is_empty() {
             self.restless.insert(folder.to_owned(), restless);
         }
-        let backlog = self.restless.values().map(HashMap::len).sum::<usize>();
+        self.count_backlog();
+        (sent, folders)
+    }
+
+    fn count_backlog(&self) {
+        let restless = self.restless.values().map(HashMap::len).sum::<usize>();
+        let backlog = restless + self.held_back.values().map(Vec::len).sum::<usize>();
         self.line
             .progress
             .backlog
             .store(backlog as u64, Ordering::Relaxed);
-        (sent, folders)
+    }
+
+    fn rest(&mut self, has_our_times: bool) -> Rest {
+        let (now, settle) = (Instant::now(), self.line.config.settle);
+        let wall = self.clock.trusted(now, (self.line.now)(), settle);
+        Rest {
+            now,
+            wall: wall.filter(|_| has_our_times),
+            settle,
+        }
+    }
+
+    fn forget_all_seen(&mut self) {
+        self.restless.clear();
+        self.held_back.clear();
+        self.line.progress.backlog.store(0, Ordering::Relaxed);
     }
 
     fn is_out_of_scope(&self, names: &[OsString]) -> bool {
@@ -402,70 +379,22 @@ impl Inbox {
             log::warn!("{error}");
         }
     }
-
-    /// Whether another folder stands where the inbox was (made anew, or a disk mounted over it): it is then taken instead.
-    fn is_replaced(&self) -> bool {
-        self.line
-            .source
-            .reopen_if_replaced()
-            .unwrap_or_else(|error| {
-                log::warn!("{error}");
-                false
-            })
-    }
-
-    /// Starts watching, or says why the inbox is polled instead.
-    fn start_watcher(&self) -> Option<RecommendedWatcher> {
-        let inbox = self.line.source.path();
-        let poll = match self.line.config.poll {
-            Poll::Set(poll) => poll,
-            Poll::Auto => disk::is_network(inbox),
-        };
-        if poll {
-            log::info!("{} is polled every {} s", inbox.display(), POLL.as_secs());
-            return None;
-        }
-        let hint = Hint {
-            inbox: inbox.to_owned(),
-            wanted: Arc::clone(&self.wanted),
-            ignore: self.line.config.ignore.clone(),
-        };
-        // A link in the inbox may lead anywhere, back to our own log too (P8).
-        let settings = notify::Config::default().with_follow_symlinks(false);
-        let started = RecommendedWatcher::new(move |event| hint.take(event), settings).and_then(
-            |mut watcher| {
-                watcher
-                    .watch(inbox, RecursiveMode::Recursive)
-                    .map(|()| watcher)
-            },
-        );
-        match started {
-            Ok(watcher) => Some(watcher),
-            Err(error) => {
-                log::warn!(
-                    "{} can't be watched ({error}), so it is polled every {} s; where watches ran out, raise fs.inotify.max_user_watches",
-                    inbox.display(),
-                    POLL.as_secs()
-                );
-                None
-            }
-        }
-    }
 }
 
 /// Lists a folder: its files with state and with what the ledger says of them, and its folders. Blocks.
 fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError> {
     let mut entries = line.source.list(folder)?;
-    let aside = |name: &OsStr| {
-        name.as_encoded_bytes()
-            .starts_with(TEMPORARY_PREFIX.as_bytes())
+    let is_aside = |entry: &Entry| {
+        entry.is == EntryIs::File
+            && disk::name_before_aside(&entry.name)
+                .is_some_and(|name| !line.is_being_cleared(folder, name))
     };
-    if restore && line.is_inbox && entries.iter().any(|entry| aside(&entry.name)) {
-        for entry in entries
-            .iter()
-            .filter(|entry| entry.is == EntryIs::File && aside(&entry.name))
-        {
-            line.source.restore_aside(&folder.join(&entry.name))?;
+    if restore && line.is_inbox && entries.iter().any(is_aside) {
+        for entry in entries.iter().filter(|entry| is_aside(entry)) {
+            // One that can't be put right is no reason to leave the photos beside it.
+            if let Err(error) = put_right(line, &folder.join(&entry.name)) {
+                line.tell_of_aside(folder.join(&entry.name), &error);
+            }
         }
         entries = line.source.list(folder)?;
     }
@@ -481,10 +410,17 @@ fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError>
         .map(|entry| entry.name.as_os_str())
         .collect();
     let states = line.source.look(folder, &names)?;
+    let states: HashMap<PathBuf, Snapshot> = names
+        .into_iter()
+        .zip(states)
+        .filter_map(|(name, state)| Some((folder.join(name), state?)))
+        .collect();
+    let uncleared = line.uncleared.among(&line.source, folder, &states);
     let mut files = Vec::new();
-    for (name, state) in names.into_iter().zip(states) {
-        let Some(state) = state else { continue };
-        let path = folder.join(name);
+    for (path, state) in states {
+        if uncleared.contains(&path) {
+            continue;
+        }
         let left = if line.is_inbox {
             line.ledger.left(&path).unwrap_or_default()
         } else {
@@ -493,68 +429,37 @@ fn list(line: &Line, folder: &Path, restore: bool) -> Result<Listing, DiskError>
         let left = left
             .filter(|left| left.size == state.size && left.mtime_ns == state.mtime_ns)
             .map(|left| left.why);
-        files.push((name.to_owned(), state, left));
+        let name = path.file_name().unwrap_or_default().to_owned();
+        files.push((name, state, left));
     }
-    Ok(Listing { files, folders })
+    // One that is polled because its owner says so is taken for another machine's too.
+    let has_our_times = line.config.poll != Poll::Set(true) && !line.source.is_on_network(folder);
+    Ok(Listing {
+        files,
+        folders,
+        has_our_times,
+    })
 }
 
-/// Turns the watcher's events into wishes for a look; it only notes them, so the kernel's queue is emptied at once.
-struct Hint {
-    inbox: PathBuf,
-    wanted: Arc<Wanted>,
-    ignore: Vec<String>,
-}
-
-impl Hint {
-    fn take(&self, event: notify::Result<notify::Event>) {
-        let now = Instant::now();
-        let event = match event {
-            Ok(event) => event,
-            Err(error) => {
-                log::warn!(
-                    "watching {}: {error}; everything is looked through instead",
-                    self.inbox.display()
-                );
-                return self.wanted.look_at_everything();
-            }
-        };
-        if event.need_rescan() {
-            return self.wanted.look_at_everything();
-        }
-        let may_be_folder = match event.kind {
-            // Our own reading, and names that went away, need no look.
-            EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => return,
-            EventKind::Access(kind) if !is_closed_after_writing(kind) => return,
-            EventKind::Access(_)
-            | EventKind::Create(CreateKind::File)
-            | EventKind::Modify(ModifyKind::Data(_) | ModifyKind::Metadata(_)) => false,
-            _ => true,
-        };
-        for path in &event.paths {
-            let Ok(relative) = path.strip_prefix(&self.inbox) else {
-                continue;
-            };
-            let Some(name) = relative.file_name() else {
-                continue;
-            };
-            if passed_over(name, &self.ignore).is_some() {
-                continue;
-            }
-            if may_be_folder
-                && path
-                    .symlink_metadata()
-                    .is_ok_and(|metadata| metadata.is_dir())
-            {
-                self.wanted.look_at_new(relative, now);
-            } else {
-                self.wanted
-                    .look_at(relative.parent().unwrap_or(Path::new("")), now + GATHER);
-            }
+/// Ends the clearing of a file that was put aside when it was interrupted; one that is not kept gets its name back. On vfat
+/// a name that is given back is at a power cut's mercy for a moment, so what is kept goes without. Blocks.
+fn put_right(line: &Line, aside: &Path) -> Result<(), DiskError> {
+    let hold = line.source.hold(aside)?;
+    if matches!(hold, Hold::Gone) {
+        return Ok(());
+    }
+    if let Hold::Held(mut held) = hold {
+        let size = held.seen().size;
+        let kept_as = disk::hash(held.file(), size, &line.halt)
+            .ok()
+            .filter(|_| size > 0)
+            .and_then(|hash| line.ledger.by_hash(&hash).ok().flatten());
+        if let Some(asset) = kept_as
+            && let Compared::Kept(mut kept) = line.vault.compare(&held, &asset)?
+            && line.source.clear(&mut held, &mut kept, &line.vault)? == Cleared::Cleared
+        {
+            return Ok(());
         }
     }
-}
-
-fn is_closed_after_writing(kind: notify::event::AccessKind) -> bool {
-    use notify::event::{AccessKind, AccessMode};
-    kind == AccessKind::Close(AccessMode::Write)
+    line.source.restore_aside(aside).map(drop)
 }

@@ -1,36 +1,61 @@
 //! The journey of a photo: from a name in the inbox to a durable original, in one function.
 
+mod beside;
+mod reading;
+
 use std::io;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::decide::{Decision, ReadFile, decide};
-use super::kind::{self, Told};
-use super::shot::sidecar_by_name;
+use super::decide::{Decision, ReadFile};
 use super::{Fate, Line, Reader, Report};
-use crate::asset::{Asset, AssetId, Left, LeftBecause};
+use crate::asset::{Asset, AssetId, Left, LeftBecause, shown};
 use crate::config::Clear;
-use crate::disk::{self, Cleared, DiskError, Held, Hold, Kept, Placing, Snapshot, Source};
-use crate::ledger::{Change, LedgerError, Outcome, Shot, Verdict};
+use crate::disk::{Cleared, Compared, DiskError, Held, Kept, Parted, Placing, Snapshot};
+use crate::ledger::{Change, LedgerError, Outcome, Pairing, Shot, Verdict};
+use reading::read_and_decide;
+
+pub use reading::{Looked, read_file};
 
 /// How often, and how long apart, a ledger that fails is asked again to finish a photo that is placed.
 const FINISH_RETRIES: u32 = 3;
 const FINISH_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often an original that shares its inode with the inbox file is looked after while the ledger takes its time. Well
+/// below the time after which the kernel takes a lease away (`/proc/sys/fs/lease-break-time`, 45 s): a copy needs the rest.
+const LOOK_AFTER: Duration = Duration::from_secs(2);
+
+/// How often, and how long apart, Originals is looked at again where a descriptor lacked.
+const SHORTAGE_RETRIES: u32 = 20;
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(100);
 
 /// One file under our hands, with all that is known of it.
 struct Read {
     /// `None` only while it is in the hands of a blocking thread.
     held: Option<Held>,
     file: ReadFile,
+    /// Why its name could not be cleared though it is kept.
+    uncleared: Option<String>,
 }
 
 /// Takes the files of one shot all the way. Every file gets a fate; no error of one keeps another.
 pub(super) async fn file_shot(line: &Arc<Line>, files: Vec<(PathBuf, Snapshot)>) -> Vec<Report> {
+    // Storage may have gone since the shot was found: then nothing is read.
+    let states = files.iter().map(|(path, state)| (path.clone(), state));
+    if let Err(reason) = line.may_begin(states) {
+        let report = |(path, state): &(PathBuf, Snapshot)| Report {
+            path: path.clone(),
+            size: state.size,
+            fate: Fate::PutOff(reason.clone()),
+            uncleared: None,
+        };
+        return files.iter().map(report).collect();
+    }
     // settle, the last word: nobody has it open for writing; read: SHA-256 and metadata; decide: what belongs together,
     // when it was taken, where it goes; or why it stays.
     let looked = {
@@ -46,7 +71,8 @@ pub(super) async fn file_shot(line: &Arc<Line>, files: Vec<(PathBuf, Snapshot)>)
     let decisions = match looked.decisions {
         Ok(decisions) => decisions,
         Err(error) => {
-            reports.extend(read.iter().flatten().map(|one| one.report(put_off(&error))));
+            let waits = |one: &Read| one.report(put_off(line, &error));
+            reports.extend(read.iter().flatten().map(waits));
             return reports;
         }
     };
@@ -72,57 +98,188 @@ pub(super) async fn file_shot(line: &Arc<Line>, files: Vec<(PathBuf, Snapshot)>)
 
 /// Intent in the ledger, place in Originals, finish in the ledger, and only then clear the inbox name.
 async fn place_shot(line: &Arc<Line>, shot: Shot, members: Vec<Read>) -> Vec<Report> {
-    let verdicts = match line.desk.ask(Change::Intend(shot)).await {
-        Ok(Outcome::Intended(verdicts)) => verdicts,
-        Ok(Outcome::Done) => Vec::new(),
+    let verdicts = match intend(line, Change::Intend(shot.clone())).await {
+        Ok(verdicts) => verdicts,
         Err(error) => {
             return members
                 .iter()
-                .map(|one| one.report(put_off(&*error)))
+                .map(|one| one.report(put_off(line, &error)))
                 .collect();
         }
     };
     let mut reports = Vec::new();
-    for (mut one, verdict) in members.into_iter().zip(verdicts) {
-        let fate = match verdict {
-            Verdict::InFlight => {
-                Fate::Unsettled("the same photo is being filed at this moment".to_owned())
+    let mut to_compare = Vec::new();
+    let mut leader = None;
+    let mut leader_waits = None;
+    for (index, (mut one, verdict)) in members.into_iter().zip(verdicts).enumerate() {
+        if verdict == Verdict::Compare {
+            to_compare.push((index, one));
+            continue;
+        }
+        let is_new = matches!(verdict, Verdict::New(_));
+        if let (0, Verdict::New(asset) | Verdict::Known(asset)) = (index, &verdict) {
+            leader = Some(asset.id);
+        }
+        let fate = match (verdict, &leader_waits) {
+            (Verdict::New(asset), Some(fate)) if follows(&shot, index) => {
+                wait_with_leader(line, &one, &asset, fate).await
             }
-            Verdict::New(asset) => file_new(line, &mut one, asset).await,
-            Verdict::Known(asset) => absorb_duplicate(line, &mut one, asset).await,
+            (verdict, _) => carry_out(line, &mut one, verdict).await,
         };
+        match &fate {
+            Fate::Filed(asset) if index == 0 => leader = Some(asset.id),
+            fate if index == 0 && is_new => leader_waits = Some(fate.clone()),
+            _ => {}
+        }
         reports.push(one.report(fate));
+    }
+    if !to_compare.is_empty() {
+        reports.extend(beside::place_beside(line, &shot, to_compare, leader).await);
     }
     reports
 }
 
-async fn file_new(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
-    let kept = match place(line, one, &asset).await {
+fn follows(shot: &Shot, index: usize) -> bool {
+    shot.members
+        .get(index)
+        .is_some_and(|member| member.pairing == Pairing::Leader)
+}
+
+async fn intend(line: &Line, change: Change) -> Result<Vec<Verdict>, Arc<LedgerError>> {
+    match line.desk.ask(change).await? {
+        Outcome::Intended(verdicts) => Ok(verdicts),
+        Outcome::Finished(_) | Outcome::Done => Ok(Vec::new()),
+    }
+}
+
+async fn carry_out(line: &Arc<Line>, one: &mut Read, verdict: Verdict) -> Fate {
+    match verdict {
+        Verdict::InFlight | Verdict::Compare => {
+            Fate::Unsettled("the same photo is being filed at this moment".to_owned())
+        }
+        Verdict::New(asset) => file_new(line, one, asset).await,
+        Verdict::Known(asset) => absorb_duplicate(line, one, asset).await,
+    }
+}
+
+/// The photo that this file belongs to could not be filed: alone it would lose the way to it, so it waits with it.
+async fn wait_with_leader(line: &Arc<Line>, one: &Read, asset: &Asset, leader: &Fate) -> Fate {
+    withdraw(line, asset).await;
+    match leader {
+        Fate::Left(why, reason) => {
+            let reason = format!("it waits for the photo it belongs to: {reason}");
+            leave(line, &one.file, *why, reason).await
+        }
+        other => other.clone(),
+    }
+}
+
+async fn file_new(line: &Arc<Line>, one: &mut Read, mut asset: Asset) -> Fate {
+    let mut kept = match place(line, one, &asset).await {
         Ok(kept) => kept,
         Err(error) => {
-            if let Err(ledger) = line.desk.ask(Change::Withdraw(asset.id)).await {
-                log::warn!(
-                    "{}: {ledger}; it is put right at the next start",
-                    one.file.path.display()
-                );
-            }
+            take_back(line, &asset, &error).await;
             return refuse(line, &one.file, &error).await;
         }
     };
-    if let Err(error) = finish(line, asset.id).await {
-        // Unknown whether it was written: the inbox name stays, and the next start finds the intent.
-        return put_off(&*error);
+    match finish(line, one, &mut kept, &asset).await {
+        Ok(id) => asset.id = id,
+        Err(error) => {
+            // Unknown whether it was written: the inbox name stays, and the intent is looked at when all is well.
+            line.vault.watch().note_interrupted();
+            return put_off(line, &error);
+        }
     }
-    clear(line, one, kept, &asset).await;
+    clear(line, one, kept, &mut asset).await;
     Fate::Filed(Box::new(asset))
 }
 
-/// Finishes in the ledger. A ledger that fails is asked again: it reopens its file, and the photo already stands.
-async fn finish(line: &Line, id: AssetId) -> Result<(), Arc<LedgerError>> {
+/// Takes back the intent of a photo that was not placed. Where the disk doesn't let us see that nothing stands at the name,
+/// the intent stays, and is looked at when all is well.
+async fn take_back(line: &Arc<Line>, asset: &Asset, error: &DiskError) {
+    let is_strangers = error.source.kind() == io::ErrorKind::AlreadyExists;
+    let is_free = is_strangers || is_surely_free(line, &asset.final_path).await;
+    if is_free {
+        withdraw(line, asset).await;
+    } else {
+        line.vault.watch().note_interrupted();
+    }
+}
+
+/// Whether nothing stands there for certain. Where only a descriptor lacked, others give theirs back before long.
+async fn is_surely_free(line: &Arc<Line>, path: &Path) -> bool {
+    for _ in 0..SHORTAGE_RETRIES {
+        let (vault, path) = (Arc::clone(&line.vault), path.to_owned());
+        match unblock(move || vault.is_surely_free(&path)).await {
+            Err(error) if error.is_shortage() => {}
+            answer => return answer.unwrap_or(false),
+        }
+        Timer::after(SHORTAGE_PAUSE).await;
+    }
+    false
+}
+
+async fn withdraw(line: &Line, asset: &Asset) {
+    if let Err(error) = line
+        .desk
+        .ask(Change::Withdraw(Box::new(asset.clone())))
+        .await
+    {
+        log::warn!("{}: {error}", shown(&asset.inbox_path));
+        line.vault.watch().note_interrupted();
+    }
+}
+
+/// Finishes in the ledger, and gives the id of the row that holds it. The lease that keeps writers from the original lasts only so long after one knocked: whatever the
+/// ledger is doing, the original is then made a file of its own.
+async fn finish(
+    line: &Arc<Line>,
+    one: &mut Read,
+    kept: &mut Kept,
+    asset: &Asset,
+) -> Result<AssetId, Arc<LedgerError>> {
+    let mut asked = pin!(ask_to_finish(line, asset));
+    loop {
+        let done = async { Some(asked.as_mut().await) };
+        let pause = async {
+            Timer::after(LOOK_AFTER).await;
+            None
+        };
+        if let Some(done) = done.or(pause).await {
+            return done;
+        }
+        part_if_disturbed(line, one, kept).await;
+    }
+}
+
+async fn part_if_disturbed(line: &Arc<Line>, one: &mut Read, kept: &mut Kept) {
+    let is_disturbed = one.held.as_ref().is_some_and(|held| !held.is_undisturbed());
+    if !kept.shares_inode() || !is_disturbed {
+        return;
+    }
+    let mut parting = kept.clone();
+    let parted = one
+        .with_held(line, move |line, held| {
+            line.vault.part_from(held, &mut parting)?;
+            // Whoever waits to write goes on, if they still have to wait.
+            held.let_go();
+            Ok(parting)
+        })
+        .await;
+    match parted {
+        Ok(parted) => *kept = parted,
+        // Tried again at the next look, and at the latest when the inbox name is cleared.
+        Err(error) => log::warn!("{error}"),
+    }
+}
+
+/// A ledger that fails is asked again: it reopens its file, and the photo already stands.
+async fn ask_to_finish(line: &Line, asset: &Asset) -> Result<AssetId, Arc<LedgerError>> {
     let mut asked = 0;
     loop {
-        match line.desk.ask(Change::Finish(id)).await {
-            Ok(_) => return Ok(()),
+        match line.desk.ask(Change::Finish(Box::new(asset.clone()))).await {
+            Ok(Outcome::Finished(id)) => return Ok(id),
+            Ok(_) => return Ok(asset.id),
             Err(error) if asked == FINISH_RETRIES => return Err(error),
             Err(error) => log::warn!("{error}"),
         }
@@ -131,37 +288,48 @@ async fn finish(line: &Line, id: AssetId) -> Result<(), Arc<LedgerError>> {
     }
 }
 
-async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, asset: Asset) -> Fate {
+async fn absorb_duplicate(line: &Arc<Line>, one: &mut Read, mut asset: Asset) -> Fate {
     let compared = {
         let asset = asset.clone();
         let _turn = line.placers.acquire().await;
         one.with_held(line, move |line, held| line.vault.compare(held, &asset))
             .await
     };
-    let kept = match compared {
-        Ok(Some(kept)) => kept,
-        Ok(None) if line.vault.is_free(&asset.final_path) => {
-            log::warn!(
-                "{} was missing and is put back from {}",
-                asset.final_path.display(),
-                one.file.path.display()
-            );
-            match place(line, one, &asset).await {
-                Ok(kept) => kept,
-                Err(error) => return refuse(line, &one.file, &error).await,
-            }
+    let original = shown(&asset.final_path);
+    let reason = match compared {
+        Ok(Compared::Kept(kept)) => {
+            clear(line, one, kept, &mut asset).await;
+            return Fate::Duplicate(Box::new(asset));
         }
-        Ok(None) => {
-            let reason = format!(
-                "the ledger knows these bytes as {}, but that file has other bytes now: compare the two and keep the good one",
-                asset.final_path.display()
-            );
-            return leave(line, &one.file, LeftBecause::Unreadable, reason).await;
-        }
+        Ok(Compared::Missing) => return put_back(line, one, asset).await,
+        Ok(Compared::Different) => format!(
+            "the ledger knows these bytes as {original}, but what stands there has other bytes now: it was changed, or the \
+             disk damaged it. To keep this copy, move {} to another folder: this one then takes its place by itself",
+            shown(&line.vault.path().join(&asset.final_path))
+        ),
+        Ok(Compared::SameFile) => format!(
+            "it is the very file that is kept as {original}: this folder of the inbox leads into Originals (a bind mount?), \
+             and to clear it would be to lose the photo; take that folder out of the inbox"
+        ),
         Err(error) => return refuse(line, &one.file, &error).await,
     };
-    clear(line, one, kept, &asset).await;
-    Fate::Duplicate(Box::new(asset))
+    leave(line, &one.file, LeftBecause::Unreadable, reason).await
+}
+
+/// The ledger knows these bytes, but the original is gone: it is taken in again, in its old place.
+async fn put_back(line: &Arc<Line>, one: &mut Read, mut asset: Asset) -> Fate {
+    match place(line, one, &asset).await {
+        Ok(kept) => {
+            log::warn!(
+                "{} was missing and is put back from {}",
+                shown(&asset.final_path),
+                shown(&one.file.path)
+            );
+            clear(line, one, kept, &mut asset).await;
+            Fate::Restored(Box::new(asset))
+        }
+        Err(error) => refuse(line, &one.file, &error).await,
+    }
 }
 
 async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, DiskError> {
@@ -179,8 +347,8 @@ async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, 
 }
 
 /// Clears the inbox name against the proof that its bytes are kept, if the owner wants names cleared; else makes sure that
-/// what is done to the file that stays does not reach the original.
-async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
+/// what is done to the file that stays does not reach the original. What went wrong joins the asset's errors, as it is told.
+async fn clear(line: &Arc<Line>, one: &mut Read, mut kept: Kept, asset: &mut Asset) {
     let stays = match line.clear {
         Clear::Never => Some("it stays because [inbox] clear is `never`; it is kept as well"),
         Clear::Safe => Some(
@@ -191,8 +359,11 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
     let turn = line.placers.acquire().await;
     let cleared = one
         .with_held(line, move |line, held| match stays {
-            Some(_) => line.vault.part_from(held, &kept).map(|()| None),
-            None => line.source.clear(held, &kept, &line.vault).map(Some),
+            Some(_) => line
+                .vault
+                .part_from(held, &mut kept)
+                .map(|parted| (parted == Parted::Overwritten).then_some(Cleared::Overwritten)),
+            None => line.source.clear(held, &mut kept, &line.vault).map(Some),
         })
         .await;
     drop(turn);
@@ -201,20 +372,50 @@ async fn clear(line: &Arc<Line>, one: &mut Read, kept: Kept, asset: &Asset) {
         (Ok(Some(Cleared::Changed)), _) => {
             log::info!(
                 "{} was changed after it was filed; its new content is taken by itself",
-                one.file.path.display()
+                shown(&one.file.path)
             );
+            line.look_again(&one.file.path, line.config.settle);
+        }
+        (Ok(Some(Cleared::NotKept)), _) => {
+            log::warn!(
+                "{} went from its place just after it was filed: {} stays and is taken again",
+                shown(&asset.final_path),
+                shown(&one.file.path)
+            );
+            line.look_again(&one.file.path, line.config.settle);
+        }
+        (Ok(Some(Cleared::Overwritten)), _) => {
+            let original = shown(&line.vault.path().join(&asset.final_path));
+            let damage = format!(
+                "another program wrote to {} while it was being filed and the ledger's disk did not answer, and so changed the original {original}: \
+                 what the inbox holds now is taken as a new file; take the photo that was sent first from its phone or a backup once more \
+                 (`photo-factory verify` tells how the original stands)",
+                shown(&one.file.path)
+            );
+            log::error!("{damage}");
+            asset.errors.push(damage);
             line.look_again(&one.file.path, line.config.settle);
         }
         (Ok(None), reason) => {
             let reason = reason.unwrap_or_default().to_owned();
             leave(line, &one.file, LeftBecause::Kept(asset.id), reason).await;
         }
-        (Err(error), _) => {
-            let kept = asset.final_path.display();
-            log::warn!("{error}; the photo itself is kept as {kept}");
-            // Tried again with the next look at everything, or the next pass.
+        // The photo is kept; its inbox name is met as a duplicate when Storage is back.
+        (Err(error), _) if error.as_unusable().is_some() => {
+            log::debug!("{error}");
             line.note_stays(&one.file.path);
+        }
+        (Err(error), _) => {
+            let kept = shown(&asset.final_path);
+            // Tried again with the next look at everything, or the next pass; what is forbidden when that has changed.
+            line.note_stays(&one.file.path);
+            if error.is_forbidden() {
+                let noting = Arc::clone(line);
+                let path = one.file.path.clone();
+                unblock(move || noting.uncleared.note(&noting.source, &path)).await;
+            }
             let reason = format!("{error}; the photo itself is kept as {kept}");
+            one.uncleared = Some(reason.clone());
             leave(line, &one.file, LeftBecause::Unreadable, reason).await;
         }
     }
@@ -226,6 +427,7 @@ impl Read {
             path: self.file.path.clone(),
             size: self.file.size,
             fate,
+            uncleared: self.uncleared.clone(),
         }
     }
 
@@ -250,145 +452,14 @@ impl Read {
     }
 }
 
-/// What reading the files of one shot gave.
-struct LookedAt {
-    read: Vec<Read>,
-    /// About `read`, by index.
-    decisions: Result<Vec<Decision>, LedgerError>,
-    others: Vec<NotRead>,
-}
-
-/// A file that goes no further.
-struct NotRead {
-    file: ReadFile,
-    outcome: Result<Looked, DiskError>,
-}
-
-impl NotRead {
-    async fn told(self, line: &Arc<Line>) -> Report {
-        let (path, size) = (self.file.path.clone(), self.file.size);
-        let fate = match self.outcome {
-            Ok(Looked::NotMedia(file, reason)) => {
-                leave(line, &file, LeftBecause::NotMedia, with_way_out(reason)).await
-            }
-            Ok(Looked::Unsettled(reason)) => Fate::Unsettled(reason.to_owned()),
-            Ok(Looked::Gone | Looked::Read(..)) => Fate::Gone,
-            Err(error) => refuse(line, &self.file, &error).await,
-        };
-        Report { path, size, fate }
-    }
-}
-
-/// Reads every file of a shot and decides about them. Blocks.
-fn read_and_decide(line: &Line, files: Vec<(PathBuf, Snapshot)>) -> LookedAt {
-    let mut read = Vec::new();
-    let mut others = Vec::new();
-    for (path, state) in files {
-        match read_file(&line.source, &line.reader, &path, Some(&state), &line.halt) {
-            Ok(Looked::Read(held, file)) => read.push(Read {
-                held: Some(held),
-                file,
-            }),
-            outcome => others.push(NotRead {
-                file: ReadFile::unread(&path),
-                outcome,
-            }),
-        }
-    }
-    let is_sidecar =
-        |file: &ReadFile| sidecar_by_name(file.path.file_name().unwrap_or_default()).is_some();
-    let photo_moves = |other: &NotRead| {
-        matches!(other.outcome, Ok(Looked::Unsettled(_))) && !is_sidecar(&other.file)
-    };
-    if others.iter().any(photo_moves) {
-        // Or it would go to an earlier photo of that name.
-        let waits = read.extract_if(.., |one| is_sidecar(&one.file));
-        others.extend(waits.map(|one| NotRead {
-            file: one.file,
-            outcome: Ok(Looked::Unsettled("its photo is not at rest yet")),
-        }));
-    }
-    let files: Vec<ReadFile> = read.iter().map(|one| one.file.clone()).collect();
-    let decisions = decide(&files, Some(&line.ledger), (line.now)(), &line.config.zone);
-    LookedAt {
-        read,
-        decisions,
-        others,
-    }
-}
-
-/// What the owner may do about a file that is no photo, where the reason doesn't say it.
-fn with_way_out(reason: String) -> String {
-    if reason.contains(';') {
-        return reason;
-    }
-    reason + "; move it out of the inbox, or name it in [inbox] ignore"
-}
-
-/// What a look at one file gave.
-pub enum Looked {
-    /// It was read.
-    Read(Held, ReadFile),
-    /// It is no photo, video or sidecar: why.
-    NotMedia(ReadFile, String),
-    /// It is not at rest: why.
-    Unsettled(&'static str),
-    /// It is gone, or no regular file.
-    Gone,
-}
-
-/// Holds a file and reads it: what it is, its SHA-256 in one sequential pass, its metadata. `settled` is the state in which
-/// it was seen at rest, where it was watched. Blocks.
-pub fn read_file(
-    source: &Source,
-    reader: &Reader,
-    path: &Path,
-    settled: Option<&Snapshot>,
-    halt: &AtomicBool,
-) -> Result<Looked, DiskError> {
-    let held = match source.hold(path)? {
-        Hold::Held(held) => held,
-        Hold::BeingWritten => {
-            return Ok(Looked::Unsettled("another program has it open for writing"));
-        }
-        Hold::Gone | Hold::NotAFile => return Ok(Looked::Gone),
-    };
-    if settled.is_some_and(|settled| settled != held.seen()) {
-        return Ok(Looked::Unsettled("it changed since it was at rest"));
-    }
-    let name = path.file_name().unwrap_or_default();
-    let size = held.seen().size;
-    let mut file = ReadFile::unread(path);
-    file.size = size;
-    file.mtime = Timestamp::from_nanosecond(held.seen().mtime_ns.into()).unwrap_or_default();
-    let start = disk::head::<{ kind::HEAD }>(held.file()).map_err(DiskError::io("read", path))?;
-    file.told = kind::tell(&start, name);
-    file.metadata = match &file.told {
-        Told::NotMedia(reason) => {
-            let reason = reason.clone();
-            return Ok(Looked::NotMedia(file, reason));
-        }
-        Told::Media(kind) => reader.read(held.file(), size, *kind, name),
-        Told::Sidecar(kind) => reader.read_sidecar(held.file(), size, *kind, name),
-    };
-    file.file_hash = match disk::hash(held.file(), size, halt) {
-        Ok(hash) => hash,
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => {
-            return Ok(Looked::Unsettled("the program is stopping"));
-        }
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            return Ok(Looked::Unsettled("it became shorter while it was read"));
-        }
-        Err(error) => return Err(DiskError::io("read", path)(error)),
-    };
-    if !held.is_undisturbed() {
-        return Ok(Looked::Unsettled("it changed while it was read"));
-    }
-    Ok(Looked::Read(held, file))
-}
-
 /// A disk that refuses: what may be different in a moment is tried again, the rest is a problem for the owner.
 async fn refuse(line: &Arc<Line>, file: &ReadFile, error: &DiskError) -> Fate {
+    if error.is_full() {
+        line.note_no_room(&file.path);
+    }
+    if error.as_unusable().is_some() || error.is_shortage() {
+        return Fate::PutOff(error.to_string());
+    }
     match error.source.kind() {
         // Other: it changed under our hands; already exists: a stranger took the name in Originals; interrupted: we stop.
         io::ErrorKind::Other | io::ErrorKind::AlreadyExists | io::ErrorKind::Interrupted => {
@@ -429,14 +500,19 @@ pub(super) async fn leave(
         .await
     };
     if line.is_inbox && !known {
-        log::info!("{} stays in the inbox: {reason}", file.path.display());
+        log::info!("{} stays in the inbox: {reason}", shown(&file.path));
         if let Err(error) = line.desk.ask(Change::Leave(left)).await {
-            log::warn!("{}: {error}", file.path.display());
+            log::warn!("{}: {error}", shown(&file.path));
         }
     }
     Fate::Left(why, reason)
 }
 
-fn put_off(error: &dyn std::error::Error) -> Fate {
+fn put_off(line: &Line, error: &LedgerError) -> Fate {
+    if error.is_full() {
+        line.note_ledger_full(Some(format!(
+            "Nothing can be filed, because the disk of the ledger is full: {error}. Photos wait in the inbox."
+        )));
+    }
     Fate::PutOff(error.to_string())
 }

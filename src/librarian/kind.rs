@@ -88,6 +88,10 @@ fn unknown(extension: &str) -> String {
         "xmp" | "aae" => format!("named .{extension}, but its content is no sidecar"),
         "json" => "a JSON file that describes no photo".to_owned(),
         "" => "no photo or video by its content, and its name has no extension".to_owned(),
+        // Shown to the owner, also on a terminal: a stranger's control characters stay out.
+        other if other.len() > 16 || !other.chars().all(char::is_alphanumeric) => {
+            "no photo or video by its content, nor by its extension".to_owned()
+        }
         other => format!("no photo or video by its content, nor by its extension .{other}"),
     }
 }

@@ -9,15 +9,18 @@ pub mod inbox;
 pub mod journey;
 pub mod kind;
 pub mod metadata;
+pub mod progress;
+mod restless;
 pub mod settle;
 pub mod shot;
 pub mod sidecar;
+mod uncleared;
 
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -28,11 +31,13 @@ use smol::lock::Semaphore;
 
 use crate::asset::{Asset, LeftBecause};
 use crate::config::{Clear, Config};
-use crate::disk::{Snapshot, Source, Vault};
+use crate::disk::{DiskError, Snapshot, Source, Standing, Vault};
 use crate::ledger::{Desk, Ledger};
 
+use decide::ReadFile;
 pub use inbox::{Inbox, Ready, Scope, Wanted};
 pub use metadata::Reader;
+pub use progress::Progress;
 
 /// Shots under way at once: one half fills a commit while the other is read and placed.
 const SHOTS_UNDER_WAY: usize = 512;
@@ -46,6 +51,9 @@ const RETRY: Duration = Duration::from_millis(250);
 /// The same where the disk or the ledger failed: it would fail again, and each try reads the whole file.
 const PUT_OFF: Duration = Duration::from_secs(30);
 
+/// The owner is told of a file that has not come to rest for so many settle times.
+const RESTLESS_FOR: u32 = 60;
+
 /// An idle metadata worker is ended after this long.
 pub const WORKER_REST: Duration = Duration::from_secs(5);
 
@@ -56,6 +64,8 @@ pub enum Fate {
     Filed(Box<Asset>),
     /// The same bytes are kept as this row; the inbox name was cleared.
     Duplicate(Box<Asset>),
+    /// The ledger knew its bytes as this row, but the original was missing: it is put back.
+    Restored(Box<Asset>),
     /// It stays in the inbox.
     Left(LeftBecause, String),
     /// It was not at rest, or something interfered: it is looked at again.
@@ -75,75 +85,8 @@ pub struct Report {
     pub size: u64,
     /// What became of it.
     pub fate: Fate,
-}
-
-/// What the line is doing, for whoever asks. Numbers only grow, but for the last two.
-#[derive(Debug, Default)]
-pub struct Progress {
-    /// Files filed.
-    pub filed: AtomicU64,
-    /// Duplicates absorbed.
-    pub duplicates: AtomicU64,
-    /// Files left in the inbox.
-    pub left: AtomicU64,
-    /// Bytes filed or absorbed.
-    pub bytes: AtomicU64,
-    /// Files on their way.
-    pub under_way: AtomicU64,
-    /// Files seen that are not on their way yet.
-    pub backlog: AtomicU64,
-    current: Mutex<Option<PathBuf>>,
-    moved: Mutex<Option<Instant>>,
-}
-
-impl Progress {
-    /// Files in the inbox that have no fate yet.
-    pub fn depth(&self) -> u64 {
-        self.under_way.load(Ordering::Relaxed) + self.backlog.load(Ordering::Relaxed)
-    }
-
-    /// Files that found their fate.
-    fn settled(&self) -> u64 {
-        [&self.filed, &self.duplicates, &self.left]
-            .iter()
-            .map(|counter| counter.load(Ordering::Relaxed))
-            .sum()
-    }
-
-    /// The file that was taken last, while any is under way.
-    pub fn current(&self) -> Option<PathBuf> {
-        self.current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone()
-    }
-
-    /// When anything last moved, if it ever did.
-    pub fn moved(&self) -> Option<Instant> {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Notes that the line did something, as the heartbeat's proof.
-    pub fn note(&self, now: Instant) {
-        *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
-    }
-
-    fn work_on(&self, path: Option<PathBuf>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = path;
-    }
-
-    fn count(&self, report: &Report) {
-        let counter = match &report.fate {
-            Fate::Filed(_) => &self.filed,
-            Fate::Duplicate(_) => &self.duplicates,
-            Fate::Left(..) => &self.left,
-            Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone => return,
-        };
-        counter.fetch_add(1, Ordering::Relaxed);
-        if matches!(report.fate, Fate::Filed(_) | Fate::Duplicate(_)) {
-            self.bytes.fetch_add(report.size, Ordering::Relaxed);
-        }
-    }
+    /// Why its name is still there though the file is kept, where that is not the owner's wish.
+    pub uncleared: Option<String>,
 }
 
 /// What a line is for.
@@ -185,6 +128,16 @@ pub struct Line {
     pub halt: Arc<AtomicBool>,
     idle: (Sender<()>, Receiver<()>),
     under_way: Mutex<HashSet<PathBuf>>,
+    /// Why the ledger can take nothing: its disk is full.
+    ledger_full: Mutex<Option<String>>,
+    /// Why the source can't be looked at.
+    source_away: Mutex<Option<String>>,
+    uncleared: uncleared::Uncleared,
+    restless: restless::Restless,
+    /// Names put aside that could not be put right, told of already.
+    asides_told: Mutex<HashSet<PathBuf>>,
+    /// Files that had to be copied though they lie on Storage's disk: they need room there.
+    copied: Mutex<HashSet<PathBuf>>,
     /// In one pass: files that found their fate and are still there.
     done: Option<Mutex<HashSet<PathBuf>>>,
     readers: Semaphore,
@@ -228,11 +181,133 @@ impl Line {
             halt,
             idle: smol::channel::bounded(1),
             under_way: Mutex::default(),
+            ledger_full: Mutex::default(),
+            source_away: Mutex::default(),
+            uncleared: uncleared::Uncleared::default(),
+            restless: restless::Restless::default(),
+            asides_told: Mutex::default(),
+            copied: Mutex::default(),
             done: once.then(Mutex::default),
             // Hashing fills a core; one reader more keeps the disk busy meanwhile.
             readers: Semaphore::new(cores.min(4) * 2),
             placers: Semaphore::new(PLACED_AT_ONCE),
         }
+    }
+
+    /// Why nothing is begun at present, if so.
+    fn pause(&self, now: Instant) -> Option<String> {
+        let watch = self.vault.watch();
+        if let Some(trouble) = self.trouble(now) {
+            return Some(trouble);
+        }
+        if watch.standing(now) == Standing::NotAsked {
+            return Some("Storage was not looked at yet.".to_owned());
+        }
+        // A single pass has nobody who would put it right meanwhile; the next start does.
+        let waits = watch.is_interrupted() && self.done.is_none();
+        waits.then(|| "Interrupted work is put right first.".to_owned())
+    }
+
+    /// Why nothing can be filed at present, if so: sentences for the owner. Returns at once.
+    pub fn trouble(&self, now: Instant) -> Option<String> {
+        match self.vault.watch().standing(now) {
+            Standing::NotAsked => self.source_away(),
+            Standing::Unusable(unusable) => Some(unusable.to_string()),
+            Standing::Silent(since) => Some(format!(
+                "Storage has not answered since {}: its disk hangs. Photos wait in the inbox, nothing is lost. Check its cable and power (`dmesg`); work goes on by itself when it answers.",
+                self.clock_time(since)
+            )),
+            Standing::Here => self.source_away().or_else(|| self.ledger_full()),
+        }
+    }
+
+    fn clock_time(&self, ago: Duration) -> String {
+        let at = (self.now)().checked_sub(ago).unwrap_or_default();
+        let at = at.to_zoned(self.config.zone.clone());
+        at.strftime("%H:%M on %Y-%m-%d").to_string()
+    }
+
+    /// Whether a shot of these files may be begun now; else why not. A file that will be linked needs no room.
+    fn may_begin<'a>(
+        &self,
+        files: impl Iterator<Item = (PathBuf, &'a Snapshot)>,
+    ) -> Result<(), String> {
+        let now = Instant::now();
+        if let Some(reason) = self.pause(now) {
+            return Err(reason);
+        }
+        let watch = self.vault.watch();
+        let device = watch.space().map(|space| space.device);
+        let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_linked = |path: &Path, state: &Snapshot| {
+            self.clear == Clear::Always && Some(state.device) == device && !copied.contains(path)
+        };
+        let needs = files
+            .filter(|(path, state)| !is_linked(path, state))
+            .map(|(_, state)| state.size)
+            .sum();
+        drop(copied);
+        watch.may_take(needs, now).map_err(|full| full.to_string())
+    }
+
+    /// Notes a file for which there was no room.
+    fn note_no_room(&self, path: &Path) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        copied.insert(path.to_owned());
+    }
+
+    fn forget_no_room(&self, reports: &[Report]) {
+        let mut copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
+        for report in reports {
+            if !copied.is_empty() && !matches!(report.fate, Fate::PutOff(_)) {
+                copied.remove(&report.path);
+            }
+        }
+    }
+
+    /// Why the ledger can take nothing, if its disk is full.
+    pub fn ledger_full(&self) -> Option<String> {
+        let full = self
+            .ledger_full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        full.clone()
+    }
+
+    /// Notes whether the ledger's disk is full; until it is said that there is room, nothing is begun.
+    pub fn note_ledger_full(&self, full: Option<String>) {
+        let is_full = full.is_some();
+        *self
+            .ledger_full
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = full;
+        if is_full {
+            self.vault.watch().notify();
+        }
+    }
+
+    /// Why the inbox can't be looked at, if so.
+    pub fn source_away(&self) -> Option<String> {
+        let away = self
+            .source_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        away.clone()
+    }
+
+    /// Notes whether the inbox can be looked at. Returns whether that is news.
+    fn note_source_away(&self, away: Option<String>) -> bool {
+        let mut known = self
+            .source_away
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let is_news = *known != away;
+        *known = away;
+        drop(known);
+        if is_news {
+            self.vault.watch().notify();
+        }
+        is_news
     }
 
     /// Whether any of these files is on its way already.
@@ -244,6 +319,30 @@ impl Line {
         names
             .iter()
             .any(|name| under_way.contains(&folder.join(name)))
+    }
+
+    /// Whether a name put aside in `folder`, which ends with `name`, may be that of a journey under way.
+    fn is_being_cleared(&self, folder: &Path, name: &OsStr) -> bool {
+        let under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let ends = |path: &PathBuf| {
+            let bytes = path.file_name().unwrap_or_default().as_encoded_bytes();
+            path.parent() == Some(folder) && bytes.ends_with(name.as_encoded_bytes())
+        };
+        under_way.iter().any(ends)
+    }
+
+    /// Logs once that a name put aside could not be put right: it is tried again at every look at everything.
+    fn tell_of_aside(&self, path: PathBuf, error: &DiskError) {
+        let mut told = self
+            .asides_told
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if told.insert(path) {
+            log::warn!("{error}");
+        }
     }
 
     /// Whether a file found its fate in this pass.
@@ -270,7 +369,7 @@ impl Line {
     fn note_done(&self, reports: &[Report]) {
         let Some(done) = &self.done else { return };
         let stays = |fate: &Fate| match fate {
-            Fate::Filed(_) | Fate::Duplicate(_) => self.clear != Clear::Always,
+            Fate::Filed(_) | Fate::Duplicate(_) | Fate::Restored(_) => self.clear != Clear::Always,
             Fate::Left(..) => true,
             Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone => false,
         };
@@ -334,35 +433,57 @@ impl Line {
             .await;
         let reports = journey.unwrap_or_else(|_| {
             let fault = "Photo Factory failed on it by a fault of its own; the file is left as it is: please report it";
-            let report = |path: &PathBuf| Report { path: path.clone(), size: 0, fate: Fate::Left(LeftBecause::Unreadable, fault.to_owned()) };
+            let report = |path: &PathBuf| Report { path: path.clone(), size: 0, fate: Fate::Left(LeftBecause::Unreadable, fault.to_owned()), uncleared: None };
             paths.iter().map(report).collect()
         });
         drop(in_flight);
         self.note_done(&reports);
+        self.forget_no_room(&reports);
         self.progress.note(Instant::now());
-        let mut under_way = self
-            .under_way
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        for path in &paths {
-            under_way.remove(path);
-        }
-        self.progress
-            .under_way
-            .fetch_sub(paths.len() as u64, Ordering::Relaxed);
-        if under_way.is_empty() {
-            self.progress.work_on(None);
-            self.idle.0.try_send(()).unwrap_or_default();
-        }
-        drop(under_way);
+        self.unmark(&paths);
+        let is_settled = |report: &&Report| !matches!(report.fate, Fate::Unsettled(_));
+        let settled = reports.iter().filter(is_settled);
+        self.restless
+            .forget(settled.map(|report| report.path.as_path()));
         for report in &reports {
-            match report.fate {
-                Fate::Unsettled(_) => self.look_again(&report.path, self.config.settle),
-                Fate::PutOff(_) => self.look_again(&report.path, self.config.settle.max(PUT_OFF)),
+            match &report.fate {
+                Fate::Unsettled(reason) => {
+                    // What has not changed for long is not read every few seconds.
+                    let is_long = self.note_restless(&report.path, report.size, reason).await;
+                    let least = if is_long { PUT_OFF } else { Duration::ZERO };
+                    self.look_again(&report.path, self.config.settle.max(least));
+                }
+                // While nothing can be filed, what waits is looked at when that is over.
+                Fate::PutOff(_) if self.pause(Instant::now()).is_none() => {
+                    self.look_again(&report.path, self.config.settle.max(PUT_OFF));
+                }
                 _ => {}
             }
         }
         reports
+    }
+
+    /// Notes that a file has not come to rest; the owner is told of one that has not for long. `reason`: as it follows
+    /// "for so long". Returns whether it has not for long.
+    async fn note_restless(self: &Arc<Self>, path: &Path, size: u64, reason: &str) -> bool {
+        let long = self.config.settle * RESTLESS_FOR;
+        let (is_long, is_news) = self.restless.note(path, long);
+        if !is_news || !self.is_inbox || self.done.is_some() {
+            return is_long;
+        }
+        // Without its time: the row must not stand for the state that it will come to rest in.
+        let file = ReadFile {
+            size,
+            ..ReadFile::unread(path)
+        };
+        let shown = self.source.path().join(path);
+        let reason = format!(
+            "{reason} for longer than {} s; it is filed by itself when that ends. Which program holds a file says `fuser -v '{}'`",
+            long.as_secs(),
+            shown.display()
+        );
+        journey::leave(self, &file, LeftBecause::Unreadable, reason).await;
+        is_long
     }
 
     /// Waits until no journey is under way.
@@ -382,6 +503,24 @@ impl Line {
         let folder = path.parent().unwrap_or(Path::new(""));
         self.wanted
             .look_at(folder, Instant::now() + wait.max(RETRY));
+    }
+
+    /// The files of a shot are not on their way any more.
+    fn unmark(&self, paths: &[PathBuf]) {
+        let mut under_way = self
+            .under_way
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for path in paths {
+            under_way.remove(path);
+        }
+        self.progress
+            .under_way
+            .fetch_sub(paths.len() as u64, Ordering::Relaxed);
+        if under_way.is_empty() {
+            self.progress.work_on(None);
+            self.idle.0.try_send(()).unwrap_or_default();
+        }
     }
 
     /// Marks the files of a shot as on their way, before it is sent.

@@ -5,8 +5,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
+use crate::asset::is_litter;
 use crate::disk::Snapshot;
 
 /// Why a name is passed over without a look at its content.
@@ -37,10 +38,7 @@ pub fn passed_over(name: &OsStr, ignore: &[String]) -> Option<PassedOver> {
     if is_temporary(&lower) {
         return Some(PassedOver::Temporary);
     }
-    if lower.starts_with(b".")
-        || LITTER.contains(&lower.as_slice())
-        || lower.ends_with(b".syncthing-enc")
-    {
+    if is_litter(name) {
         return Some(PassedOver::Litter);
     }
     ignore
@@ -48,23 +46,6 @@ pub fn passed_over(name: &OsStr, ignore: &[String]) -> Option<PassedOver> {
         .any(|pattern| matches(pattern.to_lowercase().as_bytes(), &lower))
         .then_some(PassedOver::Ignored)
 }
-
-/// Folders and files that NAS systems, desktops and Syncthing leave behind, in lower case; dotfiles are passed over anyway.
-const LITTER: [&[u8]; 13] = [
-    b"@eadir",
-    b"@recycle",
-    b"#recycle",
-    b"#snapshot",
-    b"$recycle.bin",
-    b"system volume information",
-    b"lost+found",
-    b"__macosx",
-    b"thumbs.db",
-    b"ehthumbs.db",
-    b"desktop.ini",
-    b"icon\r",
-    b"syncthing-encryption_password_token",
-];
 
 fn is_temporary(lower: &[u8]) -> bool {
     let syncthing = lower.starts_with(b".syncthing.") || lower.starts_with(b"~syncthing~");
@@ -147,13 +128,54 @@ pub struct Divided {
     pub moving: Vec<(OsString, Seen)>,
 }
 
+/// The wall clock, watched for jumps (P10). One that jumps ahead makes what was written a moment ago look years old: for as long
+/// as a file must rest, only what we saw ourselves counts then.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock {
+    /// The two clocks, read together.
+    read: (Instant, Timestamp),
+    doubted_until: Option<Instant>,
+}
+
+impl WallClock {
+    /// The clocks as they stand.
+    pub fn new(now: Instant, wall: Timestamp) -> Self {
+        Self {
+            read: (now, wall),
+            doubted_until: None,
+        }
+    }
+
+    /// The wall clock's reading, unless it moved otherwise than the monotonic clock within the last `settle`.
+    pub fn trusted(
+        &mut self,
+        now: Instant,
+        wall: Timestamp,
+        settle: Duration,
+    ) -> Option<Timestamp> {
+        let (then, wall_then) = self.read;
+        let passed = SignedDuration::try_from(now.duration_since(then));
+        let moved = wall.duration_since(wall_then) - passed.unwrap_or(SignedDuration::MAX);
+        // Time services slew by less than a thousandth.
+        let most = (settle / 2).max(Duration::from_millis(500));
+        if moved.unsigned_abs() > most {
+            self.doubted_until = Some(now + settle);
+        }
+        self.read = (now, wall);
+        self.doubted_until
+            .is_none_or(|end| now > end)
+            .then_some(wall)
+    }
+}
+
 /// The moment of a look, and how long a file must have been at rest by then.
 #[derive(Clone, Copy, Debug)]
 pub struct Rest {
     /// The monotonic clock's reading.
     pub now: Instant,
-    /// The wall clock's reading.
-    pub wall: Timestamp,
+    /// The wall clock's reading; `None`: it says nothing about the times of files, for it just jumped, or another
+    /// machine's clock made them.
+    pub wall: Option<Timestamp>,
     /// How long a file must be at rest.
     pub settle: Duration,
 }
@@ -167,8 +189,8 @@ impl Rest {
         seen_before: &HashMap<OsString, Seen>,
     ) -> Divided {
         let is_moving = |(_, seen): &(OsString, Seen)| {
-            self.now < seen.rests_at(self.settle)
-                && !is_at_rest(&seen.state, self.wall, self.settle)
+            let is_at_rest = |wall| is_at_rest(&seen.state, wall, self.settle);
+            self.now < seen.rests_at(self.settle) && !self.wall.is_some_and(is_at_rest)
         };
         let looked = files.map(|(name, state)| {
             let seen = Seen::look(seen_before.get(&name), state, self.now);
@@ -232,6 +254,10 @@ mod tests {
             "@eaDir",
             "Thumbs.db",
             ".DS_Store",
+            "._IMG_1.jpg",
+            ".Trash-1000",
+            "#recycle",
+            "lost+found",
             "x.syncthing-enc",
             "Desktop.ini",
         ] {
@@ -280,6 +306,33 @@ mod tests {
     }
 
     #[test]
+    fn p10_a_wall_clock_that_jumps_is_not_trusted_until_files_have_been_seen_at_rest() {
+        let (start, settle) = (Instant::now(), Duration::from_secs(3));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let wall = |seconds| Timestamp::from_second(1_700_000_000 + seconds).expect("in range");
+        let mut clock = WallClock::new(start, wall(0));
+        assert_eq!(clock.trusted(after(10), wall(10), settle), Some(wall(10)));
+        let years = 2_000_000_000;
+        for jump in [years, -years] {
+            let mut clock = clock;
+            let mut at = |seconds| {
+                clock
+                    .trusted(
+                        after(seconds),
+                        wall(jump + i64::try_from(seconds).unwrap()),
+                        settle,
+                    )
+                    .is_some()
+            };
+            assert!(!at(20), "it jumped by {jump} s");
+            assert!(!at(22), "less than the settle time ago");
+            assert!(at(24));
+        }
+        // A time service that slews it.
+        assert!(clock.trusted(after(310), wall(310), settle).is_some());
+    }
+
+    #[test]
     fn a_shot_goes_together_but_does_not_wait_for_ever() {
         let start = Instant::now();
         let state = |size| Snapshot {
@@ -291,7 +344,7 @@ mod tests {
         };
         let at = |seconds| Rest {
             now: start + Duration::from_secs(seconds),
-            wall: Timestamp::UNIX_EPOCH,
+            wall: Some(Timestamp::UNIX_EPOCH),
             settle: Duration::from_secs(3),
         };
         let files = |size: u64| {

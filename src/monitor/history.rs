@@ -4,7 +4,7 @@
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | `format`: 1; `committed`: milliseconds since 1970, by the clock of the last commit |
+//! | `meta` | name | `format`: 1; `committed`: milliseconds since 1970, the last commit's time as far as it can be trusted |
 //! | `current` | service | the queue's depth (8 bytes, little-endian, all ones: unknown), milliseconds since 1970 (8 bytes), a record |
 //! | `beats` | (milliseconds since 1970, service) | a record |
 //!
@@ -16,7 +16,8 @@
 //!
 //! - No failure in here stops anything: the worst is an `Err` that keeps the beats in memory for the next commit.
 //! - What cannot be read is moved aside (up to five such files are kept), and a new file is started.
-//! - Beats are pruned by time that has passed while the appliance ran, not by the date: a wrong date prunes nothing.
+//! - Beats are pruned by time that has passed while the appliance ran, not by the date, unless a time service vouches for
+//!   the date: a wrong date prunes nothing, however often the appliance starts with it.
 #![expect(
     clippy::disallowed_methods,
     reason = "the history owns its file: it makes it, renames it into place, and moves a damaged one aside"
@@ -61,12 +62,16 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const CURRENT: TableDefinition<u8, &[u8]> = TableDefinition::new("current");
 const BEATS: TableDefinition<(i64, u8), &[u8]> = TableDefinition::new("beats");
 
+/// Asks whether a time service keeps the wall clock right; `None`: that is not known.
+pub type IsSynchronized = fn() -> Option<bool>;
+
 /// The file, or the memory of why there is none.
 #[derive(Debug)]
 pub struct History {
     path: PathBuf,
     opened: Instant,
     opened_at: Timestamp,
+    is_synchronized: IsSynchronized,
     state: Mutex<State>,
 }
 
@@ -75,7 +80,7 @@ struct State {
     database: Option<Arc<Database>>,
     /// The two clocks, read together: at the start, and again after a jump.
     anchor: (Instant, Timestamp),
-    /// When the last commit of the runs before was made.
+    /// When the last commit of the runs before was made, as far as it could be trusted.
     committed_before: Option<Timestamp>,
     damaged: Option<String>,
     failing: Option<String>,
@@ -100,12 +105,13 @@ impl Fault {
 
 impl History {
     /// Opens `history.redb` in the data folder; makes it where there is none; moves it aside where it is damaged.
-    pub fn open(data: &Path, now: Timestamp) -> Self {
+    pub fn open(data: &Path, now: Timestamp, is_synchronized: IsSynchronized) -> Self {
         let opened = Instant::now();
         let history = Self {
             path: data.join("history.redb"),
             opened,
             opened_at: now,
+            is_synchronized,
             state: Mutex::new(State {
                 database: None,
                 anchor: (opened, now),
@@ -118,9 +124,14 @@ impl History {
         history
     }
 
-    /// Whether the wall clock agrees with the monotonic clock, and stands after the last commit of earlier runs. After a jump
-    /// the clock is doubtful once, and then measured from where it jumped to.
-    pub fn clock_is_plausible(&self, now: Timestamp) -> bool {
+    /// Whether beats at this time are to be marked: the wall clock is not plausible, or no time service keeps it.
+    pub fn clock_is_doubtful(&self, now: Timestamp) -> bool {
+        !self.clock_is_plausible(now) || (self.is_synchronized)() == Some(false)
+    }
+
+    /// Whether the wall clock agrees with the monotonic clock, and stands after the last commit of earlier runs; or is kept by
+    /// a time service. After a jump the clock is doubtful once, and then measured from where it jumped to.
+    fn clock_is_plausible(&self, now: Timestamp) -> bool {
         let mut state = self.state();
         let (instant, at) = state.anchor;
         let passed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
@@ -128,7 +139,9 @@ impl History {
         if has_jumped {
             state.anchor = (Instant::now(), now);
         }
-        !has_jumped && state.committed_before.is_none_or(|before| now >= before)
+        let agrees = !has_jumped && state.committed_before.is_none_or(|before| now >= before);
+        drop(state);
+        agrees || (self.is_synchronized)() == Some(true)
     }
 
     /// Writes rows and beats in one commit and prunes one step. On `Err` nothing is lost: the caller keeps the beats.
@@ -145,8 +158,8 @@ impl History {
         let Some(database) = self.database().or_else(|| self.reopen()) else {
             return Err(());
         };
-        let cutoff = self.cutoff(now);
-        match guarded(|| write(&database, rows, beats, now, cutoff)) {
+        let trusted = self.trusted(now);
+        match guarded(|| write(&database, rows, beats, trusted)) {
             Ok(()) => {
                 self.state().failing = None;
                 Ok(())
@@ -188,16 +201,19 @@ impl History {
         }
     }
 
-    /// Beats before this are pruned; `None`: the clock is not to be trusted, nothing is.
-    fn cutoff(&self, now: Timestamp) -> Option<Timestamp> {
+    /// The time as far as it can be trusted; `None`: not at all, and nothing is pruned.
+    fn trusted(&self, now: Timestamp) -> Option<Timestamp> {
         if !self.clock_is_plausible(now) {
             return None;
+        }
+        if (self.is_synchronized)() == Some(true) {
+            return Some(now);
         }
         // Counted from the last commit of earlier runs by the time that has passed since the start: a clock that starts
         // years ahead agrees with itself, and must not empty the history.
         let before = self.state().committed_before.unwrap_or(self.opened_at);
         let trusted = before.saturating_add(self.running_for()).unwrap_or(now);
-        trusted.min(now).checked_sub(RETENTION).ok()
+        Some(trusted.min(now))
     }
 
     fn running_for(&self) -> SignedDuration {
@@ -373,14 +389,15 @@ fn write<'a>(
     database: &Database,
     rows: &[ServiceRow],
     beats: impl Iterator<Item = &'a Beat>,
-    now: Timestamp,
-    cutoff: Option<Timestamp>,
+    trusted: Option<Timestamp>,
 ) -> Result<(), Fault> {
     let transaction = database.begin_write().map_err(transaction_fault)?;
     {
-        let mut meta = transaction.open_table(META).map_err(table_fault)?;
-        let committed = now.as_millisecond().cast_unsigned();
-        meta.insert("committed", committed).map_err(storage_fault)?;
+        if let Some(trusted) = trusted {
+            let mut meta = transaction.open_table(META).map_err(table_fault)?;
+            let committed = trusted.as_millisecond().cast_unsigned();
+            meta.insert("committed", committed).map_err(storage_fault)?;
+        }
         let mut current = transaction.open_table(CURRENT).map_err(table_fault)?;
         for row in rows {
             if let Some(record) = row_record(row) {
@@ -404,6 +421,7 @@ fn write<'a>(
                 .saturating_sub(ROW_LIMIT),
         );
         let mut forced = too_many.unwrap_or(usize::MAX);
+        let cutoff = trusted.and_then(|trusted| trusted.checked_sub(RETENTION).ok());
         let cutoff = cutoff.map_or(i64::MIN, Timestamp::as_millisecond);
         for _ in 0..PRUNE_STEP {
             let oldest = table

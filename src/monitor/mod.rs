@@ -17,7 +17,10 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use history::History;
+#[doc(hidden)]
+pub use record::{parsed_row, row_record};
+
+use history::{History, IsSynchronized};
 
 /// How often the librarian reports.
 pub const LIBRARIAN_INTERVAL: Duration = Duration::from_secs(60);
@@ -187,7 +190,7 @@ pub struct Beat {
     pub status: Status,
     /// What it was doing; empty: nothing.
     pub task: String,
-    /// The wall clock had jumped, or stood before an earlier beat: the time is doubtful.
+    /// The wall clock had jumped, stood before an earlier beat, or was kept right by nobody: the time is doubtful.
     pub clock_doubtful: bool,
 }
 
@@ -208,8 +211,9 @@ pub struct Monitor {
 
 impl Monitor {
     /// Opens the history in the data folder, or makes one; whatever is wrong with it, the monitor works in memory.
-    pub fn open(data: &Path, now: Timestamp) -> Self {
-        let history = History::open(data, now);
+    /// `is_synchronized` says whether a time service keeps the clock that gives `now`, where that is known.
+    pub fn open(data: &Path, now: Timestamp, is_synchronized: IsSynchronized) -> Self {
+        let history = History::open(data, now, is_synchronized);
         let known = history.current();
         let rows = Service::ALL
             .into_iter()
@@ -239,7 +243,7 @@ impl Monitor {
         queue_depth: Option<u64>,
         now: Timestamp,
     ) {
-        let clock_doubtful = !self.history.clock_is_plausible(now);
+        let clock_doubtful = self.history.clock_is_doubtful(now);
         let due = {
             let mut memory = self.memory();
             let status = limited(status);

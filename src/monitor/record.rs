@@ -32,7 +32,8 @@ pub(super) fn parsed(record: &[u8]) -> Option<(Status, String, bool)> {
 }
 
 /// The current row: depth, time, then a record.
-pub(super) fn row_record(row: &ServiceRow) -> Option<Vec<u8>> {
+#[doc(hidden)]
+pub fn row_record(row: &ServiceRow) -> Option<Vec<u8>> {
     let status = row.status.as_ref()?;
     let at = row.last_heartbeat?;
     let mut bytes = row
@@ -49,7 +50,9 @@ pub(super) fn row_record(row: &ServiceRow) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
-pub(super) fn parsed_row(service: Service, bytes: &[u8]) -> Option<ServiceRow> {
+/// Reads a current row; `None` where it is damaged.
+#[doc(hidden)]
+pub fn parsed_row(service: Service, bytes: &[u8]) -> Option<ServiceRow> {
     let (depth, rest) = bytes.split_first_chunk::<8>()?;
     let (at, rest) = rest.split_first_chunk::<8>()?;
     let (status, task, _) = parsed(rest)?;

@@ -45,6 +45,11 @@ fn at(seconds: i64) -> Timestamp {
 
 const DAY: i64 = 86_400;
 
+/// What a time service says of the clock.
+const SYNCHRONIZED: IsSynchronized = || Some(true);
+const UNSYNCHRONIZED: IsSynchronized = || Some(false);
+const UNKNOWN: IsSynchronized = || None;
+
 fn up(monitor: &Monitor, seconds: i64) {
     monitor.beat(Service::Librarian, Status::Up, None, Some(3), at(seconds));
 }
@@ -52,7 +57,7 @@ fn up(monitor: &Monitor, seconds: i64) {
 #[test]
 fn a_row_and_its_beats_are_there_after_a_restart() {
     let data = Data::new();
-    let monitor = Monitor::open(&data.0, at(0));
+    let monitor = Monitor::open(&data.0, at(0), UNKNOWN);
     let task = "filing IMG_0001.jpg".to_owned();
     monitor.beat(
         Service::Librarian,
@@ -71,7 +76,7 @@ fn a_row_and_its_beats_are_there_after_a_restart() {
     assert_eq!(rows.len(), 1);
     assert_eq!(rows[0].status, Some(degraded.clone()));
 
-    let monitor = Monitor::open(&data.0, at(120));
+    let monitor = Monitor::open(&data.0, at(120), UNKNOWN);
     let row = monitor.current().remove(0);
     assert_eq!(row.status, Some(degraded.clone()));
     assert_eq!(row.last_heartbeat, Some(at(60)));
@@ -91,7 +96,7 @@ fn a_row_and_its_beats_are_there_after_a_restart() {
 #[test]
 fn beats_that_wait_in_memory_are_seen_with_those_in_the_file_and_a_change_is_written_at_once() {
     let data = Data::new();
-    let monitor = Monitor::open(&data.0, at(0));
+    let monitor = Monitor::open(&data.0, at(0), UNKNOWN);
     for minute in 0..3 {
         up(&monitor, minute * 60);
     }
@@ -140,7 +145,7 @@ fn a_damaged_history_is_moved_aside_and_started_anew_and_the_page_is_told() {
     for content in garbage {
         let data = Data::new();
         std::fs::write(data.0.join("history.redb"), &content).unwrap();
-        let monitor = Monitor::open(&data.0, at(0));
+        let monitor = Monitor::open(&data.0, at(0), UNKNOWN);
         let notice = monitor.notice().unwrap();
         assert!(notice.contains("history.redb.damaged-1"), "{notice}");
         up(&monitor, 0);
@@ -148,7 +153,7 @@ fn a_damaged_history_is_moved_aside_and_started_anew_and_the_page_is_told() {
         assert_eq!(data.names(), ["history.redb", "history.redb.damaged-1"]);
         let kept = std::fs::read(data.0.join("history.redb.damaged-1")).unwrap();
         assert_eq!(kept, content, "what was damaged is kept as it was");
-        let monitor = Monitor::open(&data.0, at(60));
+        let monitor = Monitor::open(&data.0, at(60), UNKNOWN);
         assert_eq!(monitor.notice(), None);
         assert_eq!(monitor.beats(Service::Librarian, at(0), at(1)).len(), 1);
     }
@@ -158,7 +163,7 @@ fn a_damaged_history_is_moved_aside_and_started_anew_and_the_page_is_told() {
 fn a_history_with_flipped_or_missing_bytes_never_stops_the_monitor() {
     let data = Data::new();
     let path = data.0.join("history.redb");
-    let monitor = Monitor::open(&data.0, at(0));
+    let monitor = Monitor::open(&data.0, at(0), UNKNOWN);
     for minute in 0..500 {
         up(&monitor, minute * 60);
     }
@@ -178,7 +183,7 @@ fn a_history_with_flipped_or_missing_bytes_never_stops_the_monitor() {
                 .for_each(|byte| *byte ^= 0xFF);
         }
         std::fs::write(&path, damaged).unwrap();
-        let monitor = Monitor::open(&data.0, at(40_000));
+        let monitor = Monitor::open(&data.0, at(40_000), UNKNOWN);
         up(&monitor, 40_000);
         monitor.flush(at(40_001));
         assert_eq!(monitor.current()[0].last_heartbeat, Some(at(40_000)));
@@ -194,7 +199,7 @@ fn a_history_with_flipped_or_missing_bytes_never_stops_the_monitor() {
 fn a_history_that_cannot_be_written_goes_on_in_memory_and_catches_up() {
     let data = Data::new();
     let folder = data.0.join("later");
-    let monitor = Monitor::open(&folder, at(0));
+    let monitor = Monitor::open(&folder, at(0), UNKNOWN);
     up(&monitor, 0);
     up(&monitor, 60);
     assert!(monitor.notice().unwrap().contains("cannot be written"));
@@ -204,24 +209,24 @@ fn a_history_that_cannot_be_written_goes_on_in_memory_and_catches_up() {
     monitor.flush(at(120));
     assert_eq!(monitor.notice(), None);
     drop(monitor);
-    let monitor = Monitor::open(&folder, at(180));
+    let monitor = Monitor::open(&folder, at(180), UNKNOWN);
     assert_eq!(monitor.beats(Service::Librarian, at(0), at(61)).len(), 2);
 }
 
 #[test]
 fn a_second_process_neither_takes_the_history_nor_moves_it_aside() {
     let data = Data::new();
-    let first = Monitor::open(&data.0, at(0));
-    let second = Monitor::open(&data.0, at(0));
+    let first = Monitor::open(&data.0, at(0), UNKNOWN);
+    let second = Monitor::open(&data.0, at(0), UNKNOWN);
     up(&second, 0);
     assert!(second.notice().is_some());
     assert_eq!(first.notice(), None);
     assert_eq!(data.names(), ["history.redb"]);
 }
 
-/// A history with a beat at every noon of 99 days, and its last commit at the end of them.
+/// A history with a beat at every noon of 99 days, and its last trusted commit at the end of the first 59.
 fn hundred_days(data: &Data) {
-    let monitor = Monitor::open(&data.0, at(0));
+    let monitor = Monitor::open(&data.0, at(0), SYNCHRONIZED);
     {
         let mut memory = monitor.memory();
         memory.waiting.extend((0..99).map(|day| Beat {
@@ -232,7 +237,7 @@ fn hundred_days(data: &Data) {
             clock_doubtful: false,
         }));
     }
-    monitor.flush(at(99 * DAY));
+    monitor.flush(at(59 * DAY));
 }
 
 fn kept(monitor: &Monitor) -> usize {
@@ -245,10 +250,10 @@ fn kept(monitor: &Monitor) -> usize {
 fn beats_older_than_sixty_days_are_pruned() {
     let data = Data::new();
     hundred_days(&data);
-    let monitor = Monitor::open(&data.0, at(100 * DAY));
+    let monitor = Monitor::open(&data.0, at(100 * DAY), SYNCHRONIZED);
     assert_eq!(kept(&monitor), 99);
     monitor.flush(at(100 * DAY));
-    assert_eq!(kept(&monitor), 60, "the noons of day 39 to day 98");
+    assert_eq!(kept(&monitor), 59, "the noons of day 40 to day 98");
 }
 
 #[test]
@@ -256,7 +261,7 @@ fn p10_a_clock_in_the_past_prunes_nothing_and_marks_its_beats() {
     let data = Data::new();
     hundred_days(&data);
     let past = -400 * DAY;
-    let monitor = Monitor::open(&data.0, at(past));
+    let monitor = Monitor::open(&data.0, at(past), UNKNOWN);
     up(&monitor, past);
     monitor.flush(at(past));
     assert_eq!(kept(&monitor), 99);
@@ -268,16 +273,61 @@ fn p10_a_clock_in_the_past_prunes_nothing_and_marks_its_beats() {
 fn p10_a_clock_that_starts_years_ahead_does_not_empty_the_history() {
     let data = Data::new();
     hundred_days(&data);
-    let monitor = Monitor::open(&data.0, at(5_000 * DAY));
+    let monitor = Monitor::open(&data.0, at(5_000 * DAY), UNKNOWN);
     monitor.flush(at(5_000 * DAY));
-    assert_eq!(kept(&monitor), 60, "60 days before the last commit");
+    assert_eq!(
+        kept(&monitor),
+        99,
+        "none is older than 60 days at the last commit"
+    );
+    drop(monitor);
+    // Again and again: what an earlier run with that clock wrote down makes it no truer.
+    for start in 1..4 {
+        let monitor = Monitor::open(&data.0, at((5_000 + start) * DAY), UNKNOWN);
+        monitor.flush(at((5_000 + start) * DAY));
+        assert_eq!(kept(&monitor), 99);
+    }
+    // In the past as well, and ahead again.
+    for start in [-400, 5_100, -300, 5_200] {
+        let monitor = Monitor::open(&data.0, at(start * DAY), UNSYNCHRONIZED);
+        monitor.flush(at(start * DAY));
+        assert_eq!(kept(&monitor), 99);
+    }
+}
+
+#[test]
+fn p10_beats_of_an_unsynchronized_clock_are_marked_and_those_of_a_synchronized_one_are_not() {
+    for (asked, marked) in [
+        (UNSYNCHRONIZED, true),
+        (SYNCHRONIZED, false),
+        (UNKNOWN, false),
+    ] {
+        let data = Data::new();
+        let monitor = Monitor::open(&data.0, at(0), asked);
+        up(&monitor, 1);
+        let beats = monitor.beats(Service::Librarian, at(0), at(2));
+        assert_eq!(beats[0].clock_doubtful, marked);
+    }
+}
+
+#[test]
+fn p10_a_time_service_that_vouches_for_the_date_ends_the_doubt_of_a_first_run_in_the_future() {
+    let data = Data::new();
+    let monitor = Monitor::open(&data.0, at(5_000 * DAY), UNKNOWN);
+    up(&monitor, 5_000 * DAY);
+    monitor.flush(at(5_000 * DAY));
+    drop(monitor);
+    let monitor = Monitor::open(&data.0, at(0), SYNCHRONIZED);
+    up(&monitor, 0);
+    let beats = monitor.beats(Service::Librarian, at(0), at(1));
+    assert!(!beats[0].clock_doubtful);
 }
 
 #[test]
 fn p10_a_clock_that_jumps_is_doubtful_once_and_takes_no_history_with_it() {
     let data = Data::new();
     hundred_days(&data);
-    let monitor = Monitor::open(&data.0, at(100 * DAY));
+    let monitor = Monitor::open(&data.0, at(100 * DAY), UNKNOWN);
     let after = 134 * DAY;
     monitor.beat(Service::Dashboard, Status::Up, None, None, at(after));
     monitor.beat(Service::Dashboard, Status::Up, None, None, at(after + 60));
@@ -286,13 +336,17 @@ fn p10_a_clock_that_jumps_is_doubtful_once_and_takes_no_history_with_it() {
     assert_eq!(doubtful, [true, false]);
     let row = &monitor.current()[Service::Dashboard as usize];
     assert!(!row.is_overdue(), "silence is measured on the other clock");
-    assert_eq!(kept(&monitor), 60, "60 days before the last commit");
+    assert_eq!(
+        kept(&monitor),
+        99,
+        "none is older than 60 days at the last commit"
+    );
 }
 
 #[test]
 fn a_reason_of_any_length_is_cut_between_characters() {
     let data = Data::new();
-    let monitor = Monitor::open(&data.0, at(0));
+    let monitor = Monitor::open(&data.0, at(0), UNKNOWN);
     for length in 0..200 {
         let reason = format!("{}é🙂", "x".repeat(length));
         let down = Status::Down(reason.clone());

@@ -1,23 +1,39 @@
 //! A factory in a folder of its own: fills its inbox, runs the real binary, looks at what it did, takes it down.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-/// The program under test.
-pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_photo-factory");
+/// The program that was built with the tests.
+const PROGRAM: &str = env!("CARGO_BIN_EXE_photo-factory");
 
-/// How long anything that should happen may take on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// The program that all tests run: `PHOTO_FACTORY_UNDER_TEST`, else the one that was built with the tests.
+pub(crate) fn program() -> OsString {
+    std::env::var_os("PHOTO_FACTORY_UNDER_TEST").unwrap_or_else(|| PROGRAM.into())
+}
+
+/// Lays a copy of the program at `to`. Another process writes it: a file that this one has open for writing while a thread
+/// starts a child could not be run as long as that child lives.
+pub(crate) fn copy_program(to: &Path) {
+    let copied = output_of(Command::new("cp").arg("--").arg(program()).arg(to));
+    assert!(copied.status.success(), "{copied:?}");
+}
+
+/// How long anything that should happen may take on a busy machine: who waits in vain has found a hang.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Fast enough for tests, and still every rule is at work.
 const SETTINGS: &str = "[inbox]\nsettle_seconds = 1\nrescan_seconds = 1\n";
@@ -122,7 +138,7 @@ impl Factory {
 
     /// A command of the program on this factory, ready to be run.
     pub(crate) fn command(&self) -> Command {
-        let mut command = Command::new(PROGRAM);
+        let mut command = Command::new(program());
         command.arg("--root").arg(&self.root);
         command.env("TZ", "UTC").stdin(Stdio::null());
         command
@@ -173,11 +189,14 @@ impl Factory {
     pub(crate) fn filed(&self) -> BTreeMap<PathBuf, String> {
         files_below(&self.originals())
             .into_iter()
-            .map(|path| {
-                (
-                    path.strip_prefix(self.storage()).unwrap().to_owned(),
-                    hash_of(&path),
-                )
+            .filter_map(|path| {
+                // It may be gone by now: a name of ours that was taken back, or a disk.
+                let content = match fs::read(&path) {
+                    Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+                    read => read.unwrap_or_else(|error| panic!("{}: {error}", path.display())),
+                };
+                let name = path.strip_prefix(self.storage()).unwrap().to_owned();
+                Some((name, hash(&content)))
             })
             .collect()
     }
@@ -202,31 +221,53 @@ impl Factory {
         assert_eq!(rows, self.filed(), "left: the ledger; right: Originals");
     }
 
-    /// Starts the appliance on a free port and waits for its line.
-    pub(crate) fn start(&mut self) {
+    /// The command that runs the appliance on a free port.
+    pub(crate) fn run_command(&self) -> Command {
         let mut command = self.command();
         command.args(["run", "--listen", "127.0.0.1:0"]);
-        self.start_command(command);
+        command
+    }
+
+    /// Starts the appliance on a free port and waits for its line.
+    pub(crate) fn start(&mut self) {
+        self.start_command(self.run_command());
     }
 
     /// Starts the appliance by a command of the caller's making.
-    pub(crate) fn start_command(&mut self, mut command: Command) {
+    pub(crate) fn start_command(&mut self, command: Command) {
+        self.try_start(command)
+            .unwrap_or_else(|said| panic!("it did not start: {said}"));
+    }
+
+    /// The same where it may not start; then what it said.
+    pub(crate) fn try_start(&mut self, mut command: Command) -> Result<(), String> {
         assert!(self.daemon.is_none(), "it runs already");
         let log = File::create(self.root.join("stderr.txt")).unwrap();
         let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
-        let mut line = String::new();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
-        while lines.read_line(&mut line).unwrap() > 0 && !line.contains("http://") {}
-        let address = line
-            .split_once("http://")
-            .and_then(|(_, rest)| rest.split(['/', ' ', '\n']).next())
-            .map(str::to_owned);
-        let Some(address) = address else {
-            let status = child.wait().unwrap();
+        let (told, said) = channel();
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            while lines.read_line(&mut line).is_ok_and(|read| read > 0) && !line.contains("http://")
+            {
+            }
+            drop(told.send(line));
+        });
+        let line = said.recv_timeout(PATIENCE);
+        let address = line.as_ref().ok().and_then(|line| {
+            let (_, rest) = line.split_once("http://")?;
+            rest.split(['/', ' ', '\n']).next()
+        });
+        let Some(address) = address.map(str::to_owned) else {
+            if line.is_err() {
+                drop(child.kill());
+            }
+            let status = ended(&mut child, "what does not start");
             let log = fs::read_to_string(self.root.join("stderr.txt")).unwrap();
-            panic!("it did not start ({status}): {line}\n{log}");
+            return Err(format!("({status}) {line:?}\n{log}"));
         };
         self.daemon = Some(Daemon { child, address });
+        Ok(())
     }
 
     /// The page's address and port.
@@ -250,14 +291,23 @@ impl Factory {
         let mut daemon = self.daemon.take().expect("it runs");
         let asked = Instant::now();
         signal(&daemon.child, Signal::TERM);
+        if !wait_until(PATIENCE, || daemon.child.try_wait().unwrap().is_some()) {
+            drop(daemon.child.kill());
+            panic!("it does not stop; {}", self.end_of_log());
+        }
         (daemon.child.wait().unwrap(), asked.elapsed())
+    }
+
+    /// Hands the daemon's process to the caller, who sees to its end.
+    pub(crate) fn take_child(&mut self) -> Child {
+        self.daemon.take().expect("it runs").child
     }
 
     /// Ends it as a power cut would: at once, between any two instructions.
     pub(crate) fn kill(&mut self) {
         let mut daemon = self.daemon.take().expect("it runs");
         daemon.child.kill().unwrap();
-        daemon.child.wait().unwrap();
+        ended(&mut daemon.child, "a daemon that was killed");
     }
 
     /// The page's JSON.
@@ -274,15 +324,18 @@ impl Factory {
 
     /// Looks again and again until it is so; fails with the log when it does not come.
     pub(crate) fn wait_until(&self, what: &str, patience: Duration, is_so: impl FnMut() -> bool) {
-        if !wait_until(patience, is_so) {
-            let log = fs::read_to_string(self.root.join("stderr.txt")).unwrap_or_default();
-            let end: Vec<_> = log.lines().rev().take(30).collect();
-            panic!(
-                "waited {patience:?} in vain until {what}; in the inbox: {:?}\nits log, last line first:\n{}",
-                self.waiting(),
-                end.join("\n")
-            );
-        }
+        assert!(
+            wait_until(patience, is_so),
+            "waited {patience:?} in vain until {what}; in the inbox: {:?}\n{}",
+            self.waiting(),
+            self.end_of_log()
+        );
+    }
+
+    fn end_of_log(&self) -> String {
+        let log = fs::read_to_string(self.root.join("stderr.txt")).unwrap_or_default();
+        let end: Vec<_> = log.lines().rev().take(30).collect();
+        format!("its log, last line first:\n{}", end.join("\n"))
     }
 }
 
@@ -299,42 +352,131 @@ impl Drop for Factory {
 }
 
 /// Runs a command to its end, which must come.
-fn output_of(command: &mut Command) -> Output {
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let reader = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            drop(pipe.read_to_end(&mut bytes));
-            bytes
-        })
-    };
-    let stdout = reader(Box::new(child.stdout.take().unwrap()));
-    let stderr = reader(Box::new(child.stderr.take().unwrap()));
-    let ended = wait_until(2 * PATIENCE, || child.try_wait().unwrap().is_some());
-    if !ended {
+pub(crate) fn output_of(command: &mut Command) -> Output {
+    output_within(PATIENCE, command)
+}
+
+/// The same for a command that has much to do.
+pub(crate) fn output_within(patience: Duration, command: &mut Command) -> Output {
+    Beside::start(command).output_within(patience)
+}
+
+/// A command at work beside us; dropped, it is ended.
+pub(crate) struct Beside {
+    child: Child,
+    shown: String,
+    stdout: Receiver<Vec<u8>>,
+    stderr: Receiver<Vec<u8>>,
+}
+
+impl Beside {
+    /// Starts it. What it says is read all the while, so that no full pipe stops it.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let shown = format!("{command:?}");
+        // A group of its own: who ends strace must end what it traces, which holds the pipes as well.
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        let stdout = read_beside(child.stdout.take().unwrap());
+        let stderr = read_beside(child.stderr.take().unwrap());
+        Self {
+            child,
+            shown,
+            stdout,
+            stderr,
+        }
+    }
+
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
+    pub(crate) fn signal(&self, what: Signal) {
+        signal(&self.child, what);
+    }
+
+    /// Waits for its end.
+    pub(crate) fn output(self) -> Output {
+        self.output_within(PATIENCE)
+    }
+
+    fn output_within(mut self, patience: Duration) -> Output {
+        let has_ended = wait_until(patience, || self.has_ended());
+        self.end();
+        let status = self.child.wait().unwrap();
+        let said = |pipe: &Receiver<Vec<u8>>| {
+            let all = pipe.recv_timeout(PATIENCE);
+            all.unwrap_or_else(|_| panic!("{} left its pipe to a process that lives", self.shown))
+        };
+        let (stdout, stderr) = (said(&self.stdout), said(&self.stderr));
+        let output = Output {
+            status,
+            stdout,
+            stderr,
+        };
+        if !has_ended {
+            let end = |said: &[u8]| {
+                let said = String::from_utf8_lossy(said).into_owned();
+                let end: Vec<_> = said.lines().rev().take(5).map(str::to_owned).collect();
+                end
+            };
+            panic!(
+                "{} did not end in {patience:?}; its last lines: {:#?}, {:#?}",
+                self.shown,
+                end(&output.stdout),
+                end(&output.stderr)
+            );
+        }
+        output
+    }
+
+    /// Ends what is left of its group.
+    fn end(&self) {
+        let group = Pid::from_raw(self.child.id().cast_signed()).unwrap();
+        // Where all have ended, none is left.
+        kill_process_group(group, Signal::KILL).unwrap_or_default();
+    }
+}
+
+impl Drop for Beside {
+    fn drop(&mut self) {
+        self.end();
+        drop(self.child.wait());
+    }
+}
+
+fn read_beside(mut pipe: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
+    let (all, received) = channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        drop(pipe.read_to_end(&mut bytes));
+        drop(all.send(bytes));
+    });
+    received
+}
+
+/// Waits for the end of a process, which must come.
+pub(crate) fn ended(child: &mut Child, what: &str) -> ExitStatus {
+    if !wait_until(PATIENCE, || child.try_wait().unwrap().is_some()) {
         drop(child.kill());
+        panic!("{what} did not end in {PATIENCE:?}");
     }
-    let status = child.wait().unwrap();
-    let output = Output {
-        status,
-        stdout: stdout.join().unwrap(),
-        stderr: stderr.join().unwrap(),
-    };
-    if !ended {
-        let said = String::from_utf8_lossy(&output.stdout);
-        let end: Vec<_> = said.lines().rev().take(5).collect();
-        panic!("{command:?} did not end; its last lines: {end:#?}");
-    }
-    output
+    child.wait().unwrap()
+}
+
+/// Whether SIGKILL ended it; a program under strace, too.
+pub(crate) fn was_killed(output: &Output) -> bool {
+    output.status.signal() == Some(9) || output.status.code() == Some(128 + 9)
 }
 
 /// Looks every few milliseconds until it is so, or patience ends.
 pub(crate) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) -> bool {
     let until = Instant::now() + patience;
+    // What comes at once is not waited for longer than it takes: thousands of commands are run by some tests.
+    let mut pause = Duration::from_millis(1);
     loop {
         if is_so() {
             return true;
@@ -342,7 +484,8 @@ pub(crate) fn wait_until(patience: Duration, mut is_so: impl FnMut() -> bool) ->
         if Instant::now() > until {
             return false;
         }
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
+        pause = (2 * pause).min(Duration::from_millis(20));
     }
 }
 
@@ -354,15 +497,26 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
 
 /// Every regular file below a folder that is no dotfile; none where there is no folder.
 pub(crate) fn files_below(folder: &Path) -> Vec<PathBuf> {
+    walk(folder, false)
+}
+
+/// Every regular file below a folder, dotfiles and what is in dot-folders as well.
+pub(crate) fn all_files_below(folder: &Path) -> Vec<PathBuf> {
+    walk(folder, true)
+}
+
+fn walk(folder: &Path, with_hidden: bool) -> Vec<PathBuf> {
     let mut files = Vec::new();
     let mut folders = vec![folder.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+            if !with_hidden && entry.file_name().as_encoded_bytes().starts_with(b".") {
+                continue;
+            }
             // The entry may be gone by now: the program works in the same folders.
             match entry.file_type() {
-                Ok(kind) if kind.is_dir() && !hidden => folders.push(entry.path()),
-                Ok(kind) if kind.is_file() && !hidden => files.push(entry.path()),
+                Ok(kind) if kind.is_dir() => folders.push(entry.path()),
+                Ok(kind) if kind.is_file() => files.push(entry.path()),
                 _ => {}
             }
         }
@@ -450,4 +604,62 @@ pub(crate) fn installed(program: &str, test: &str) -> bool {
         println!("skipped: {test} needs {program}, which is not installed");
     }
     found
+}
+
+/// Whether we may mount here, tried once; says so when a test is skipped because we may not.
+pub(crate) fn may_mount(test: &str) -> bool {
+    static TRIED: OnceLock<Result<(), String>> = OnceLock::new();
+    if !installed("mount", test) || !installed("umount", test) {
+        return false;
+    }
+    let tried = TRIED.get_or_init(|| try_mount(&["-t", "tmpfs", "none"]));
+    if let Err(why) = tried {
+        println!("skipped: {test} needs the right to mount: {why}");
+    }
+    tried.is_ok()
+}
+
+/// Whether these arguments of `mount` work; else why not.
+pub(crate) fn try_mount(arguments: &[&str]) -> Result<(), String> {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let name = format!("may-mount-{}-{number}", std::process::id());
+    let at = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    fs::create_dir(&at).unwrap();
+    let mounted = output_of(Command::new("mount").args(arguments).arg(&at));
+    if mounted.status.success() {
+        output_of(Command::new("umount").arg("--lazy").arg(&at));
+    }
+    fs::remove_dir(&at).unwrap();
+    if mounted.status.success() {
+        return Ok(());
+    }
+    Err(String::from_utf8_lossy(&mounted.stderr).trim().to_owned())
+}
+
+/// Another user than the one who runs the tests: `nobody`.
+pub(crate) const NOBODY: u32 = 65_534;
+
+/// The program on a factory's root, run by [`NOBODY`]; `None`, said, where that can't be done.
+pub(crate) fn as_nobody(factory: &Factory, test: &str) -> Option<Command> {
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: {test} needs root, to run the program as another user");
+        return None;
+    }
+    if !installed("setpriv", test) {
+        return None;
+    }
+    // The second time it stands there already.
+    if !factory.root().join("program").exists() {
+        copy_program(&factory.root().join("program"));
+    }
+    let id = NOBODY.to_string();
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--reuid", &id, "--regid", &id, "--clear-groups"])
+        .arg(factory.root().join("program"))
+        .arg("--root")
+        .arg(factory.root())
+        .env("TZ", "UTC");
+    Some(command)
 }

@@ -10,13 +10,31 @@
     reason = "tests make and change files, and fail by panicking"
 )]
 
+mod attention;
+mod check_ups;
+mod clock;
 mod corpus;
+mod degraded;
+mod doctor;
 mod factory;
+mod filesystems;
 #[path = "../fixtures/mod.rs"]
 mod fixtures;
 mod growing_files;
+mod hostile;
 mod ingest;
+mod last_moment;
 mod line;
+mod looking;
+mod lying_ledger;
+mod many_rows;
 mod page;
 mod promises;
+mod rebuild;
+mod storage;
 mod syncthing;
+mod together;
+#[path = "../faults/tracer.rs"]
+#[allow(dead_code, reason = "the fault tests use all of it")]
+mod tracer;
+mod verify;

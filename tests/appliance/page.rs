@@ -3,11 +3,9 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
-use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use crate::factory::{Factory, PATIENCE, http, installed, text};
+use crate::factory::{Factory, PATIENCE, http, installed, output_of, text};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg::{self, Load};
 
@@ -28,7 +26,7 @@ fn a_browser_shows_the_page_while_photos_arrive() {
     }
     factory.put("<b>not a photo</b>.txt", b"text");
     let early = browse(&factory, &["--dump-dom"]);
-    assert!(early.contains("</html>"), "{early}");
+    assert!(early.contains("Photo Factory"), "{early}");
     factory.wait_until("only the text is left", PATIENCE, || {
         factory.waiting().len() == 1
     });
@@ -57,7 +55,8 @@ fn a_browser_shows_the_page_while_photos_arrive() {
 }
 
 fn browse(factory: &Factory, arguments: &[&str]) -> String {
-    let output = Command::new("chromium")
+    let mut command = Command::new("chromium");
+    command
         .args([
             "--headless",
             "--no-sandbox",
@@ -69,11 +68,10 @@ fn browse(factory: &Factory, arguments: &[&str]) -> String {
             "--user-data-dir={}",
             factory.root().join("chromium").display()
         ))
-        .args(["--timeout=20000", "--virtual-time-budget=2000"])
+        .args(["--timeout=120000", "--virtual-time-budget=2000"])
         .args(arguments)
-        .arg(format!("http://{}/", factory.address()))
-        .output()
-        .unwrap();
+        .arg(format!("http://{}/", factory.address()));
+    let output = output_of(&mut command);
     assert!(
         output.status.success(),
         "{}",
@@ -83,7 +81,7 @@ fn browse(factory: &Factory, arguments: &[&str]) -> String {
 }
 
 #[test]
-fn the_page_is_small_asks_nobody_else_and_answers_to_its_own_names_only() {
+fn p9_the_page_is_small_asks_nobody_else_and_answers_to_its_own_names_only() {
     let mut factory = Factory::new("page");
     let mut pictures = Load::new(6);
     for number in 0..60 {
@@ -133,7 +131,7 @@ fn status_says_the_same_running_and_stopped() {
     );
     factory.start();
     factory.wait_until_the_inbox_is_empty();
-    factory.wait_until("the total is one", Duration::from_secs(10), || {
+    factory.wait_until("the total is one", PATIENCE, || {
         factory.status()["photos"]["total"] == 1
     });
     let running = factory.run(&["status"]);
@@ -166,17 +164,15 @@ fn an_empty_folder_becomes_a_factory_by_running_it() {
     fs::remove_file(factory.root().join("photo-factory.toml")).unwrap();
     factory.start();
     assert_eq!(http(factory.address(), "GET", "/", &[]).0, 200);
+    // The page is there before all else is: a disk that hangs must not keep it away.
     for made in [
         "Photos_Inbox",
         "Storage/Originals",
         "Data/ledger.redb",
-        "Logs",
+        "Logs/photo-factory.log",
     ] {
-        assert!(factory.root().join(made).exists(), "{made} is missing");
+        factory.wait_until(&format!("{made} is made"), PATIENCE, || {
+            factory.root().join(made).exists()
+        });
     }
-    let log = factory.root().join("Logs");
-    assert!(
-        Path::new(&log).read_dir().unwrap().next().is_some(),
-        "no log file"
-    );
 }

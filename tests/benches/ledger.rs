@@ -1,4 +1,5 @@
-//! What the ledger costs: bytes for each file, writes for each commit, time to open and to look up.
+//! What the ledger costs: bytes for each file, writes for each commit, time to open and to look up; and how long the
+//! program takes to start with it on a board with little memory, after a kill.
 //!
 //! `cargo bench --bench ledger -- [ROWS] [FOLDER]`: 100,000 rows in a temporary folder if not said otherwise.
 #![expect(clippy::print_stdout, reason = "a benchmark prints what it measured")]
@@ -8,7 +9,10 @@
     reason = "the ledger measured is made and removed here"
 )]
 
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::civil::date;
@@ -111,7 +115,80 @@ fn main() {
     });
     println!("peak RSS: {} MB", peak_rss() >> 10);
     drop(ledger);
+    start_on_a_small_board(&folder, &copy);
     std::fs::remove_dir_all(&folder).unwrap();
+}
+
+/// The program itself, killed and started again where it may have no more than 200 MiB: how long until its page answers.
+fn start_on_a_small_board(folder: &Path, data: &Path) {
+    let root = folder.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    std::fs::rename(data, root.join("Data")).unwrap();
+    let group = memory_group();
+    let limit = if group.is_some() {
+        "a memory cgroup of 200 MiB"
+    } else {
+        "200 MiB of address space for its data (no memory cgroup can be made here)"
+    };
+    for when in ["after a kill", "after a second kill"] {
+        let enter = match &group {
+            Some(group) => format!("echo $$ > {}/cgroup.procs", group.display()),
+            None => "ulimit -d 204800".to_owned(),
+        };
+        let script = format!("{enter} && exec \"$0\" --root \"$1\" run --listen 127.0.0.1:0");
+        let started = Instant::now();
+        let mut child = Command::new("sh")
+            .args(["-c", &script, env!("CARGO_BIN_EXE_photo-factory")])
+            .arg(&root)
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let line = lines.find(|line| line.as_ref().is_ok_and(|line| line.contains("http://")));
+        let line = line.expect("it did not start").unwrap();
+        let address = line.split("http://").nth(1).unwrap();
+        let address = address.split(['/', ' ']).next().unwrap();
+        let mut page = TcpStream::connect(address).unwrap();
+        write!(
+            page,
+            "GET /api/v1/status HTTP/1.0\r\nHost: {address}\r\n\r\n"
+        )
+        .unwrap();
+        let mut answer = String::new();
+        page.read_to_string(&mut answer).unwrap();
+        let took = started.elapsed();
+        assert!(answer.contains("\"photos\""), "{answer}");
+        let rss = number_in(&format!("/proc/{}/status", child.id()), "VmHWM:");
+        println!(
+            "`run` {when}, with {limit}: the page answers after {:.0} ms, peak RSS {:.1} MiB",
+            millis(took),
+            as_f64(rss) / 1024.0
+        );
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    if let Some(group) = group {
+        std::fs::remove_dir(group).unwrap();
+    }
+}
+
+/// A cgroup of our own with 200 MiB of memory, where one can be made.
+fn memory_group() -> Option<PathBuf> {
+    let name = format!("photo-factory-bench-{}", std::process::id());
+    for (parent, limit) in [
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+        ("/sys/fs/cgroup", "memory.max"),
+    ] {
+        let group = Path::new(parent).join(&name);
+        let is_cgroup = Path::new(parent).join("cgroup.procs").exists();
+        if is_cgroup && std::fs::create_dir(&group).is_ok() {
+            if std::fs::write(group.join(limit), (200 << 20).to_string()).is_ok() {
+                return Some(group);
+            }
+            std::fs::remove_dir(&group).unwrap();
+        }
+    }
+    None
 }
 
 fn file_batch(ledger: &Ledger, first: u64, count: u64) {
@@ -124,10 +201,10 @@ fn file_batch(ledger: &Ledger, first: u64, count: u64) {
         .iter()
         .flat_map(|outcome| match outcome {
             Outcome::Intended(verdicts) => verdicts.as_slice(),
-            Outcome::Done => &[],
+            Outcome::Finished(_) | Outcome::Done => &[],
         })
         .filter_map(|verdict| match verdict {
-            Verdict::New(asset) => Some(Change::Finish(asset.id)),
+            Verdict::New(asset) => Some(Change::Finish(Box::new(asset.clone()))),
             _ => None,
         })
         .collect();

@@ -157,19 +157,23 @@ fn file(ledger: &Ledger, photos: &[Asset]) -> AssetId {
         })
         .collect();
     let outcomes = ledger.commit(&intents, now(), &|_| true).unwrap();
-    let filed: Vec<AssetId> = outcomes
+    let filed: Vec<Asset> = outcomes
         .iter()
         .map(|outcome| match outcome {
             Outcome::Intended(verdicts) => match verdicts.as_slice() {
-                [Verdict::New(filed)] => filed.id,
+                [Verdict::New(filed)] => filed.clone(),
                 other => panic!("{other:?}"),
             },
-            Outcome::Done => panic!("an intent has verdicts"),
+            other => panic!("an intent has verdicts, not {other:?}"),
         })
         .collect();
-    let finishes: Vec<Change> = filed.iter().map(|&id| Change::Finish(id)).collect();
+    let finishes: Vec<Change> = filed
+        .iter()
+        .cloned()
+        .map(|asset| Change::Finish(Box::new(asset)))
+        .collect();
     ledger.commit(&finishes, now(), &|_| true).unwrap();
-    filed[0]
+    filed[0].id
 }
 
 /// A ledger with so many photos, one of them awkward, and a file that was left.

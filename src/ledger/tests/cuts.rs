@@ -121,8 +121,10 @@ fn a_power_cut_at_any_instant_loses_no_committed_row() {
         Box::new(move |_| {
             let mut builder = redb::Builder::new();
             let disk = Disk(Arc::clone(&disk));
-            Ok(builder.set_cache_size(1 << 20).create_with_backend(disk)?)
+            let builder = builder.set_cache_size(1 << 20);
+            Ok(Opened::Writing(builder.create_with_backend(disk)?))
         }),
+        false,
     )
     .unwrap();
     for number in 1..=10 {

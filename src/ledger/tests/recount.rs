@@ -153,14 +153,16 @@ fn random_change(dice: &mut Dice, model: &mut Model, now: Timestamp) -> Change {
         0..3 => {}
         3..6 => {
             if let Some(id) = some_intent(dice) {
+                let promised = finish(&model.intents[&id]);
                 model.finish(id);
-                return Change::Finish(AssetId(id));
+                return promised;
             }
         }
         6 => {
             if let Some(id) = some_intent(dice) {
+                let promised = withdraw(&model.intents[&id]);
                 model.withdraw(id);
-                return Change::Withdraw(AssetId(id));
+                return promised;
             }
         }
         7 => {

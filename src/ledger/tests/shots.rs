@@ -18,7 +18,7 @@ fn a_photo_is_an_intent_until_it_is_finished_and_then_an_asset() {
     assert_eq!(ledger.asset(asset.id).unwrap(), None);
     assert_eq!(ledger.by_hash(&hash(1)).unwrap(), None);
 
-    change(&ledger, &[Change::Finish(asset.id)]);
+    change(&ledger, &[finish(&asset)]);
     assert_eq!(ledger.intents().unwrap(), []);
     for found in [
         ledger.asset(asset.id).unwrap(),
@@ -43,7 +43,7 @@ fn the_same_bytes_are_in_flight_until_finished_and_then_known() {
         [Verdict::InFlight]
     );
     let asset = new(&first[0]).clone();
-    change(&ledger, &[Change::Finish(asset.id)]);
+    change(&ledger, &[finish(&asset)]);
     assert_eq!(
         intend(&ledger, vec![draft(1, "b/other.jpg")]),
         [Verdict::Known(asset)]
@@ -55,10 +55,7 @@ fn an_intent_that_is_withdrawn_frees_its_bytes_and_its_name_but_not_its_id() {
     let data = Data::new();
     let ledger = data.open();
     let first = new(&intend(&ledger, vec![draft(1, "IMG_1.JPG")])[0]).clone();
-    change(
-        &ledger,
-        &[Change::Withdraw(first.id), Change::Withdraw(first.id)],
-    );
+    change(&ledger, &[withdraw(&first), withdraw(&first)]);
     let second = new(&intend(&ledger, vec![draft(1, "IMG_1.JPG")])[0]).clone();
     assert_eq!(second.final_path, first.final_path);
     assert!(second.id > first.id);
@@ -73,24 +70,34 @@ fn different_photos_of_one_name_get_the_next_free_suffix_whatever_the_case() {
     assert_eq!(name(new(&in_flight[0])), "IMG_1-1.JPG");
     let other_case = intend(&ledger, vec![draft(3, "b/img_1.jpg")]);
     assert_eq!(name(new(&other_case[0])), "img_1-2.jpg");
-    change(&ledger, &[Change::Withdraw(new(&in_flight[0]).id)]);
+    change(&ledger, &[withdraw(new(&in_flight[0]))]);
     let freed = intend(&ledger, vec![draft(4, "c/IMG_1.JPG")]);
     assert_eq!(name(new(&freed[0])), "IMG_1-1.JPG");
 }
 
 #[test]
-fn a_name_that_stands_on_the_disk_is_not_used() {
+fn a_name_that_stands_on_the_disk_is_compared_first_and_not_used() {
     let data = Data::new();
     let ledger = data.open();
-    let outcome = ledger.commit(
-        &[Change::Intend(shot(vec![draft(1, "IMG_1.JPG")]))],
-        now(),
-        &|path| !path.ends_with("IMG_1.JPG") && !path.ends_with("IMG_1-1.JPG"),
+    let ask = |change: Change| {
+        let stands = |path: &Path| path.ends_with("IMG_1.JPG") || path.ends_with("IMG_1-1.JPG");
+        let outcomes = ledger.commit(&[change], now(), &|path| !stands(path));
+        match outcomes.unwrap().remove(0) {
+            Outcome::Intended(verdicts) => verdicts,
+            other => panic!("no verdicts but {other:?}"),
+        }
+    };
+    let one = |number| shot(vec![draft(number, "IMG_1.JPG")]);
+    assert_eq!(ask(Change::Intend(one(1))), [Verdict::Compare]);
+    assert_eq!(ledger.intents().unwrap(), []);
+    let beside = ask(Change::IntendBeside(one(1)));
+    assert_eq!(name(new(&beside[0])), "IMG_1-2.JPG");
+    // Each that comes later is compared too.
+    assert_eq!(ask(Change::Intend(one(2))), [Verdict::Compare]);
+    assert_eq!(
+        name(new(&ask(Change::IntendBeside(one(2)))[0])),
+        "IMG_1-3.JPG"
     );
-    match &outcome.unwrap()[0] {
-        Outcome::Intended(verdicts) => assert_eq!(name(new(&verdicts[0])), "IMG_1-2.JPG"),
-        Outcome::Done => panic!("no verdicts"),
-    }
 }
 
 #[test]
@@ -161,9 +168,9 @@ fn a_pair_is_mutual_in_whatever_order_its_halves_are_finished() {
         &ledger,
         vec![draft(1, "IMG_1.HEIC"), follower(2, "IMG_1.MOV")],
     );
+    change(&ledger, &[finish(new(&verdicts[1]))]);
+    change(&ledger, &[finish(new(&verdicts[0]))]);
     let (still, video) = (new(&verdicts[0]).id, new(&verdicts[1]).id);
-    change(&ledger, &[Change::Finish(video)]);
-    change(&ledger, &[Change::Finish(still)]);
     let paired = |id: AssetId| ledger.asset(id).unwrap().unwrap().paired_with;
     assert_eq!((paired(still), paired(video)), (Some(video), Some(still)));
 }
@@ -182,7 +189,7 @@ fn a_follower_whose_leader_was_taken_back_stands_alone() {
             ],
         );
         let (still, video) = (new(&verdicts[0]).id, new(&verdicts[1]).id);
-        let mut changes = [Change::Finish(video), Change::Withdraw(still)];
+        let mut changes = [finish(new(&verdicts[1])), withdraw(new(&verdicts[0]))];
         if !finish_first {
             changes.reverse();
         }
@@ -289,10 +296,11 @@ fn names_that_are_no_utf_8_survive() {
 fn what_cannot_be_finished_or_withdrawn_is_refused() {
     let data = Data::new();
     let ledger = data.open();
-    let id = file(&ledger, vec![draft(1, "IMG_1.JPG")])[0];
+    let filed = new(&intend(&ledger, vec![draft(1, "IMG_1.JPG")])[0]).clone();
     // Asked twice, as after a lost answer.
-    change(&ledger, &[Change::Finish(id)]);
-    for bad in [Change::Withdraw(id), Change::Finish(AssetId(77))] {
+    change(&ledger, &[finish(&filed)]);
+    change(&ledger, &[finish(&filed)]);
+    for bad in [withdraw(&filed), of_no_row()] {
         let error = ledger.commit(&[bad], now(), &free).unwrap_err();
         assert!(error.is_about_one_row(), "{error}");
     }

@@ -11,6 +11,7 @@
 
 mod asf;
 mod bmff;
+mod container;
 mod jpeg;
 mod matroska;
 mod quicktime;
@@ -31,7 +32,7 @@ mod xmp;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -43,21 +44,8 @@ use self::worker::{Answer, Worker};
 use super::kind::{self, HEAD, SidecarKind};
 use crate::asset::{CapturedFrom, Kind, Metadata};
 
+pub use self::rules::interpret;
 pub use self::worker::WorkerState;
-
-/// The file name of the worker's program.
-pub const WORKER: &str = "photo-factory-exif";
-
-/// Where the worker's program is, seen from the main one: beside it (a build folder), or in `libexec` (installed).
-pub fn worker_program(main: &Path) -> Option<PathBuf> {
-    let folder = main.parent()?;
-    [
-        folder.join(WORKER),
-        folder.join("../libexec/photo-factory").join(WORKER),
-    ]
-    .into_iter()
-    .find(|program| program.is_file())
-}
 
 /// Reads metadata; shared by all who need it. One worker process serves all, one file at a time.
 pub struct Reader {
@@ -81,7 +69,7 @@ impl Reader {
         let source = Source::new(file, size);
         let mut metadata = match kind {
             Kind::Sidecar => Metadata::default(),
-            Kind::Video => guarded(|| video::read(&source, &self.zone)),
+            Kind::Video => guarded(|| container::read(&source, &self.zone)),
             _ => self.still(&source, file, name),
         };
         note_failure(&source, &mut metadata);
@@ -141,7 +129,7 @@ impl Reader {
     fn still(&self, source: &Source, file: &File, name: &OsStr) -> Metadata {
         let head = source.read(0, HEAD);
         let kind = match kind::by_content(&head, &kind::extension(name)) {
-            Some(Kind::Video) => return guarded(|| video::read(source, &self.zone)),
+            Some(Kind::Video) => return guarded(|| container::read(source, &self.zone)),
             Some(kind) => kind,
             None => {
                 return Metadata {

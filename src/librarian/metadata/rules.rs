@@ -6,22 +6,45 @@ use super::stamp::{self, Stamp};
 use super::tags::{Tag, Tags};
 use crate::asset::{CaptureTime, CapturedFrom, Location, Metadata};
 
+/// Names and identifiers are shorter.
+const WORD: usize = 128;
+
 /// What the tags of a still or of an XMP packet say.
-pub(super) fn interpret(tags: &Tags, zone: &TimeZone) -> Metadata {
+pub fn interpret(tags: &Tags, zone: &TimeZone) -> Metadata {
     let (width, height) = size(tags);
     Metadata {
         dates: dates(tags, zone),
         location: location(tags),
-        make: tags.text(Tag::Make).or_else(|| tags.text(Tag::XmpMake)),
-        model: tags.text(Tag::Model).or_else(|| tags.text(Tag::XmpModel)),
+        make: word(tags.text(Tag::Make)).or_else(|| word(tags.text(Tag::XmpMake))),
+        model: word(tags.text(Tag::Model)).or_else(|| word(tags.text(Tag::XmpModel))),
         width,
         height,
         content_id: tags
             .bytes(Tag::MakerNote)
-            .and_then(super::tiff::apple_content_id),
+            .and_then(super::tiff::apple_content_id)
+            .filter(|id| is_word(id)),
         errors: Vec::new(),
         warnings: Vec::new(),
     }
+}
+
+/// A camera's name as it may stand in every row and on a terminal: a line of at most [`WORD`] bytes without control characters.
+pub(super) fn word(text: Option<String>) -> Option<String> {
+    let text = text?;
+    let mut line = String::new();
+    for c in text.chars().filter(|c| !c.is_control()) {
+        if line.len() + c.len_utf8() > WORD {
+            break;
+        }
+        line.push(c);
+    }
+    let line = line.trim();
+    (!line.is_empty()).then(|| line.to_owned())
+}
+
+/// Whether an identifier is one: shortened or cleaned it would be another one's.
+pub(super) fn is_word(id: &str) -> bool {
+    id.len() <= WORD && !id.contains(char::is_control)
 }
 
 fn size(tags: &Tags) -> (Option<u32>, Option<u32>) {
@@ -197,6 +220,20 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn a_cameras_name_is_one_short_line_and_an_identifier_is_whole_or_none() {
+        let made_up = tags(&[
+            (Tag::Make, "\x1b[2J\r\n"),
+            (Tag::XmpMake, " Ni\x07kon\t"),
+            (Tag::Model, &"\u{fffd}".repeat(10_000)),
+        ]);
+        let found = interpret(&made_up, &TimeZone::UTC);
+        assert_eq!(found.make.as_deref(), Some("[2J"));
+        assert_eq!(found.model.map(|model| model.len()), Some(126));
+        assert!(is_word("5B2C3E0A-6F4D-4C7B-9A21-0D8E7F61A2B3"));
+        assert!(!is_word("5B2C\n3E0A") && !is_word(&"A".repeat(129)));
     }
 
     #[test]

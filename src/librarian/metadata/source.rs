@@ -107,7 +107,9 @@ impl<'a> Source<'a> {
                     .ok()
                     .and_then(|at| bytes.get(at..))
                     .unwrap_or_default();
-                return rest.get(..len).unwrap_or(rest).to_vec();
+                let found = rest.get(..len).unwrap_or(rest);
+                self.bytes.set(self.bytes.get() + found.len() as u64);
+                return found.to_vec();
             }
         };
         let mut bytes = vec![0; len];

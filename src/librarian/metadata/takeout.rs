@@ -2,16 +2,45 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::stamp::{instant_on_zone, location};
 use crate::asset::{CapturedFrom, Metadata};
 
+/// What is looked at. Other values are passed over, not held: whatever is in them takes no memory.
+#[derive(Deserialize)]
+struct File<'a> {
+    #[serde(borrow, rename = "photoTakenTime")]
+    photo_taken_time: Option<&'a RawValue>,
+    #[serde(borrow, rename = "geoData")]
+    geo_data: Option<&'a RawValue>,
+    #[serde(borrow, rename = "geoDataExif")]
+    geo_data_exif: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Time<'a> {
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Place {
+    latitude: f64,
+    longitude: f64,
+}
+
+/// A part that is of another shape says nothing.
+fn part<'a, T: Deserialize<'a>>(value: Option<&'a RawValue>) -> Option<T> {
+    serde_json::from_str(value?.get()).ok()
+}
+
 /// Reads one JSON file.
 pub(super) fn read(bytes: &[u8], zone: &TimeZone) -> Metadata {
     let mut metadata = Metadata::default();
-    let value: Value = match serde_json::from_slice(bytes) {
-        Ok(value) => value,
+    let file: File = match serde_json::from_slice(bytes) {
+        Ok(file) => file,
         Err(why) => {
             metadata
                 .errors
@@ -20,10 +49,11 @@ pub(super) fn read(bytes: &[u8], zone: &TimeZone) -> Metadata {
         }
     };
     // Google writes seconds as text; zero stands for unknown.
-    let seconds = match &value["photoTakenTime"]["timestamp"] {
-        Value::String(text) => text.parse().ok(),
-        number => number.as_i64(),
-    };
+    let seconds = part(file.photo_taken_time).and_then(|time: Time| {
+        let seconds = time.timestamp?.get();
+        let text = seconds.trim_matches('"');
+        text.parse().ok()
+    });
     if let Some(instant) = seconds
         .filter(|&seconds| seconds != 0)
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
@@ -34,9 +64,12 @@ pub(super) fn read(bytes: &[u8], zone: &TimeZone) -> Metadata {
             zone,
         ));
     }
-    metadata.location = ["geoData", "geoDataExif"].iter().find_map(|name| {
-        let data = &value[*name];
-        let (latitude, longitude) = (data["latitude"].as_f64()?, data["longitude"].as_f64()?);
+    let places = [file.geo_data, file.geo_data_exif];
+    metadata.location = places.into_iter().find_map(|place| {
+        let Place {
+            latitude,
+            longitude,
+        } = part(place)?;
         // Google writes zeros where it knows no place.
         location(latitude, longitude).filter(|_| latitude != 0.0 || longitude != 0.0)
     });
@@ -56,7 +89,12 @@ mod tests {
         assert_eq!(found.dates[0].local_text(), "2023-10-06T08:33:57");
         assert_eq!(found.dates[0].offset_minutes, Some(120));
         assert!((found.location.unwrap().longitude + 2.25).abs() < 1e-9);
-        assert!(read(b"{}", &zone).dates.is_empty());
+        let number = br#"{"photoTakenTime": {"timestamp": 1696574037}, "geoData": 7}"#;
+        assert_eq!(read(number, &zone).dates, found.dates);
+        for nothing in ["{}", r#"{"photoTakenTime": "soon", "geoData": null}"#] {
+            let found = read(nothing.as_bytes(), &zone);
+            assert_eq!(found, Metadata::default(), "{nothing}");
+        }
         assert!(!read(b"{", &zone).errors.is_empty());
     }
 }

@@ -8,6 +8,9 @@ use super::tags::{Tag, Tags};
 /// Deeper nesting is not followed.
 const DEEPEST: usize = 64;
 
+/// Prefixes remembered: a packet made up of others would keep us looking.
+const PREFIXES: usize = 64;
+
 const NAMESPACES: [(&str, &str); 4] = [
     ("http://ns.adobe.com/exif/1.0/", "exif"),
     ("http://ns.adobe.com/photoshop/1.0/", "photoshop"),
@@ -72,7 +75,9 @@ pub(super) fn read(packet: &[u8], tags: &mut Tags) {
                 && let Some((_, ours)) = NAMESPACES.iter().find(|(uri, _)| uri == value)
             {
                 names.retain(|(held, _)| held != prefix);
-                names.push((prefix.to_owned(), *ours));
+                if names.len() < PREFIXES {
+                    names.push((prefix.to_owned(), *ours));
+                }
             }
         }
         let in_description = open.last().is_some_and(|parent| is_description(parent))

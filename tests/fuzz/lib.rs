@@ -1,0 +1,3 @@
+//! What the fuzz targets try: the same properties as `tests/mutated_input.rs`.
+
+pub mod properties;
