@@ -4,6 +4,7 @@
 
 mod beats;
 mod tend;
+mod watchers;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -14,15 +15,16 @@ use std::time::{Duration, Instant};
 use async_signal::{Signal, Signals};
 use jiff::Timestamp;
 use photo_factory_kernel::{clock, memory};
+use smol::channel::Receiver;
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
-use smol::{LocalExecutor, Timer, channel, unblock};
+use smol::{LocalExecutor, Task, Timer, channel, unblock};
 
 use crate::asset::shown;
 use crate::config::Config;
 use crate::dashboard::http::{ServeError, Server, Site};
 use crate::dashboard::overview::{Activity, Overview};
-use crate::factory::{Factory, OpenError};
+use crate::factory::{Factory, Notices, OpenError};
 use crate::librarian::{Fate, Inbox, Line, Report, WORKER_REST};
 use crate::monitor::event::Kind;
 use crate::monitor::{self, Monitor};
@@ -115,38 +117,14 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         let (reports, fates) = channel::bounded(READY_AHEAD);
         let journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
         let watch = executor.spawn(Inbox::new(Arc::clone(&line)).watch(ready));
-        let rounds = Arc::new(Rounds::default());
-        let tasks = [
-            executor.spawn(tend_storage(
-                Arc::clone(&line),
-                Arc::clone(&monitor),
-                Arc::clone(&factory.notices),
-            )),
-            executor.spawn(beats::librarian(Arc::clone(&line), Arc::clone(&monitor))),
-            executor.spawn(beats::ledger(
-                Arc::clone(&line),
-                Arc::clone(&monitor),
-                Arc::clone(&rounds),
-            )),
-            executor.spawn(beats::page(
-                factory.config.data.clone(),
-                factory.config.monitor.services_every,
-                Arc::clone(&monitor),
-                Arc::clone(&rounds),
-            )),
-            executor.spawn(beats::silence(Arc::clone(&monitor))),
-            executor.spawn(beats::mend_ledger(Arc::clone(&line), Arc::clone(&monitor))),
-            executor.spawn(rest(Arc::clone(&line))),
-        ];
-        executor
-            .spawn({
-                let line = Arc::clone(&line);
-                let has_trouble = move || line.trouble(Instant::now()).is_some();
-                async move {
-                    fates.for_each(|report| tell(&report, has_trouble())).await;
-                }
-            })
-            .detach();
+        let tasks = Services {
+            line: Arc::clone(&line),
+            monitor: Arc::clone(&monitor),
+            notices: Arc::clone(&factory.notices),
+            verified: verification.said(),
+            rounds: Arc::new(Rounds::default()),
+        }
+        .start(&executor, fates);
         if let Some(Ok(signal)) = signals.next().await {
             log::info!("{signal:?}: stopping");
         }
@@ -177,6 +155,48 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
     Ok(())
 }
 
+/// What the services beside the photo line share.
+struct Services {
+    line: Arc<Line>,
+    monitor: Arc<Monitor>,
+    notices: Arc<Notices>,
+    verified: Saying,
+    rounds: Arc<Rounds>,
+}
+
+impl Services {
+    /// Starts them; what became of photos comes from `fates`.
+    fn start(self, executor: &LocalExecutor<'static>, fates: Receiver<Report>) -> Vec<Task<()>> {
+        let line = || Arc::clone(&self.line);
+        let monitor = || Arc::clone(&self.monitor);
+        let rounds = || Arc::clone(&self.rounds);
+        let verified = self.verified.clone();
+        let teller = (line(), monitor());
+        executor
+            .spawn(async move {
+                let (line, monitor) = teller;
+                fates
+                    .for_each(|report| {
+                        note_phone(&report, &monitor);
+                        tell(&report, line.trouble(Instant::now()).is_some());
+                    })
+                    .await;
+            })
+            .detach();
+        vec![
+            executor.spawn(tend_storage(line(), monitor(), self.notices.clone())),
+            executor.spawn(beats::librarian(line(), monitor())),
+            executor.spawn(beats::ledger(line(), monitor(), rounds())),
+            executor.spawn(beats::page(line(), monitor(), rounds())),
+            executor.spawn(beats::silence(monitor())),
+            executor.spawn(beats::mend_ledger(line(), monitor())),
+            executor.spawn(watchers::board(line(), monitor(), verified, rounds())),
+            executor.spawn(watchers::units(line(), monitor(), rounds())),
+            executor.spawn(rest(line())),
+        ]
+    }
+}
+
 fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: Saying) -> Site {
     let (config, ledger) = (Arc::clone(&factory.config), Arc::downgrade(&factory.ledger));
     let (line, monitor, started_at) = (Arc::clone(line), Arc::clone(monitor), now());
@@ -197,6 +217,7 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
             Overview::gather(
                 own_ledger.upgrade().as_deref(),
                 monitor.current(),
+                monitor.seen(now()),
                 activity,
                 now(),
                 config.zone.clone(),
@@ -270,6 +291,13 @@ async fn rest(line: Arc<Line>) {
         if is_resting {
             given_back = moved;
         }
+    }
+}
+
+/// A phone has brought something, whether it was kept already or not.
+fn note_phone(report: &Report, monitor: &Monitor) {
+    if let Fate::Filed(_) | Fate::Duplicate(_) | Fate::Restored(_) = report.fate {
+        monitor.note_photo(&report.path, now());
     }
 }
 

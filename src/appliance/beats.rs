@@ -2,7 +2,6 @@
 //! asking it, the monitor's own from the rounds that its watchers finish.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -166,19 +165,15 @@ fn ledger_report(line: &Line) -> Report {
 }
 
 /// The beats of the page, from asking it as a browser would; and of the monitor itself.
-pub(super) async fn page(
-    data: PathBuf,
-    every: Duration,
-    monitor: Arc<Monitor>,
-    rounds: Arc<Rounds>,
-) {
+pub(super) async fn page(line: Arc<Line>, monitor: Arc<Monitor>, rounds: Arc<Rounds>) {
+    let every = line.config.monitor.services_every;
     rounds.note("the page");
     loop {
-        let (data, recorder) = (data.clone(), Arc::clone(&monitor));
+        let (line, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
         let own = rounds.report(every * 3);
         unblock(move || {
             let asked = Instant::now();
-            let status = match client::ask(&data, HEALTH, &mut std::io::sink()) {
+            let status = match client::ask(&line.config.data, HEALTH, &mut std::io::sink()) {
                 Ok(Answer::Done) => Status::Up,
                 Ok(Answer::NotRunning) => Status::Down(
                     "its socket in Data is gone: restart Photo Factory to get it back".to_owned(),

@@ -76,6 +76,7 @@ pub fn status(
         let overview = Overview::gather(
             ledger.as_ref(),
             monitor::rows_on_disk(data, &monitor::Settings::of(config).roster),
+            monitor::Seen::default(),
             activity,
             now,
             config.zone.clone(),

@@ -12,7 +12,10 @@
 pub mod client;
 pub mod export;
 pub mod gate;
+mod health;
 pub mod http;
+mod json;
+pub mod metrics;
 pub mod overview;
 pub mod pages;
 pub mod routes;

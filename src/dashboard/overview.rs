@@ -4,11 +4,10 @@ use std::cmp::Reverse;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
-use serde_json::{Value, json};
 
-use crate::asset::{Asset, Left, LeftBecause, lossy, rfc3339};
+use crate::asset::{Asset, Left, LeftBecause, lossy};
 use crate::ledger::{Ledger, LedgerError};
-use crate::monitor::{ServiceRow, Status};
+use crate::monitor::{Seen, ServiceRow, Status};
 use crate::verify::background::Verified;
 
 /// Photos listed on the page.
@@ -121,6 +120,8 @@ pub struct Overview {
     pub version: &'static str,
     /// The services.
     pub services: Vec<ServiceRow>,
+    /// What the monitor sees beside them.
+    pub seen: Seen,
     /// The counts; `None`: the ledger could not be read.
     pub photos: Option<Photos>,
     /// Kinds and their counts, the most frequent first.
@@ -142,6 +143,7 @@ impl Overview {
     pub fn gather(
         ledger: Option<&Ledger>,
         services: Vec<ServiceRow>,
+        seen: Seen,
         activity: Activity,
         now: Timestamp,
         zone: TimeZone,
@@ -151,6 +153,7 @@ impl Overview {
             zone,
             version: env!("CARGO_PKG_VERSION"),
             services,
+            seen,
             photos: None,
             kinds: Vec::new(),
             newest: Vec::new(),
@@ -301,65 +304,6 @@ impl Overview {
             )),
         }
     }
-
-    /// The JSON of `/api/v1/status` and of `status --json`.
-    pub fn json(&self) -> Value {
-        let (level, sentence) = self.verdict();
-        let services: Vec<Value> = self.services.iter().map(service_json).collect();
-        let problems: Vec<Value> = self
-            .problems
-            .iter()
-            .map(|problem| {
-                json!({
-                    "path": problem.path,
-                    "sort": problem.sort,
-                    "reason": problem.reason,
-                    "since": rfc3339(problem.since),
-                })
-            })
-            .collect();
-        let kinds: serde_json::Map<String, Value> = self
-            .kinds
-            .iter()
-            .map(|&(kind, count)| (kind.to_owned(), json!(count)))
-            .collect();
-        let photos = self.photos.map(|photos| {
-            json!({
-                "total": photos.total,
-                "bytes": photos.bytes,
-                "today": photos.today,
-                "this_week": photos.this_week,
-                "with_errors": photos.with_errors,
-                "guessed_dates": photos.guessed_dates,
-                "kinds": kinds,
-            })
-        });
-        json!({
-            "status": level.as_str(),
-            "message": sentence,
-            "version": self.version,
-            "generated_at": rfc3339(self.generated_at),
-            "photos": photos,
-            "inbox": {
-                "depth": self.activity.inbox_depth,
-                "left": self.left,
-            },
-            "activity": {
-                "state": self.activity.state,
-                "trouble": self.activity.trouble,
-                "current": self.activity.current,
-                "filed_since_start": self.activity.filed_since_start,
-                "duplicates_since_start": self.activity.duplicates_since_start,
-                "started_at": self.activity.started_at.map(rfc3339),
-            },
-            "storage": { "free_bytes": self.activity.storage_free },
-            "verified": self.activity.verified.as_ref().map(verified_json),
-            "notices": self.activity.notices,
-            "services": services,
-            "problems": problems,
-            "newest": self.newest.iter().map(Asset::to_json).collect::<Vec<_>>(),
-        })
-    }
 }
 
 /// What a service's row means for the owner, in one word.
@@ -369,42 +313,6 @@ pub fn service_word(row: &ServiceRow) -> &'static str {
         None => "not heard yet",
         Some(status) => status.as_str(),
     }
-}
-
-fn service_json(row: &ServiceRow) -> Value {
-    json!({
-        "service_name": row.service.as_str(),
-        "status": service_word(row).replace(' ', "_"),
-        "reason": row.status.as_ref().and_then(Status::reason),
-        "last_heartbeat": row.last_heartbeat.map(rfc3339),
-        "silent_seconds": row.silent_for.map(|silence| silence.as_secs()),
-        "current_task": row.current_task,
-        "queue_depth": row.queue_depth,
-    })
-}
-
-fn verified_json(verified: &Verified) -> Value {
-    let findings: Vec<Value> = verified
-        .findings
-        .iter()
-        .map(|(finding, since)| {
-            json!({
-                "path": lossy(finding.path.as_os_str()),
-                "finding": finding.what.as_str(),
-                "reason": finding.what.to_string(),
-                "advice": finding.what.advice(),
-                "since": rfc3339(*since),
-            })
-        })
-        .collect();
-    json!({
-        "days": verified.days,
-        "last_round": verified.last.map(|(at, files)| json!({ "at": rfc3339(at), "files": files })),
-        "files": verified.files,
-        "of": verified.of,
-        "problems": verified.problems(),
-        "findings": findings,
-    })
 }
 
 fn problem_of_left(left: &Left) -> Option<Problem> {

@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
-use super::overview::{Level, Overview, Photos, Problem, ago, grouped, service_word};
+use super::health;
+use super::overview::{Level, Overview, Photos, Problem, ago, grouped};
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
-use crate::monitor::{ServiceRow, Status};
 use crate::verify::Finding;
 use crate::verify::background::Verified;
 
@@ -31,13 +31,13 @@ pub const REFRESH_CHOICES: [(u32, &str); 6] = [
 const PROBLEMS_ON_PAGE: usize = 20;
 
 /// Characters of a name on the page. With the limits on rows this bounds the page, whatever the names are.
-const NAME_LIMIT: usize = 56;
+pub(super) const NAME_LIMIT: usize = 56;
 
 /// Characters of the sentence at the top.
 const VERDICT_LIMIT: usize = 600;
 
 /// Characters of a reason on the page.
-const REASON_LIMIT: usize = 240;
+pub(super) const REASON_LIMIT: usize = 240;
 
 /// The `Content-Security-Policy`: our style and script by their hashes, nothing else from anywhere.
 pub static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -125,7 +125,10 @@ fn live(overview: &Overview, sentence: &str) -> Markup {
         (now_section(overview))
         (problems(overview))
         (verified(overview))
-        (services(overview))
+        (health::services(overview))
+        (health::events(overview))
+        (health::phones(overview))
+        (health::board(overview))
         (newest(overview))
     }
 }
@@ -335,57 +338,6 @@ fn where_is(problem: &Problem) -> Markup {
     html! { (words) (root) (between) bdi { (shortened(folder, NAME_LIMIT)) } }
 }
 
-fn services(overview: &Overview) -> Markup {
-    html! {
-        section aria-labelledby="h-services" {
-            h2 #h-services { "Services" }
-            table {
-                caption { span.vh { "What each part of the appliance said last" } }
-                thead {
-                    tr {
-                        th scope="col" { "Service" }
-                        th scope="col" { "Status" }
-                        th scope="col" { "Last heard" }
-                        th.wide scope="col" { "Waiting" }
-                    }
-                }
-                tbody { @for row in &overview.services { (service(overview, row)) } }
-            }
-        }
-    }
-}
-
-fn service(overview: &Overview, row: &ServiceRow) -> Markup {
-    let (class, symbol) = match &row.status {
-        _ if row.is_overdue() => ("trouble", "✕"),
-        Some(Status::Up) => ("well", "✓"),
-        Some(Status::Degraded(_)) => ("attention", "!"),
-        Some(Status::Stuck(_) | Status::Down(_)) => ("trouble", "✕"),
-        None | Some(Status::Stopped | Status::Unknown(_)) => ("idle", "–"),
-    };
-    html! {
-        tr {
-            th scope="row" {
-                (row.service.as_str())
-                @if let Some(task) = &row.current_task { span.sub { bdi { (shortened(task, NAME_LIMIT)) } } }
-            }
-            td {
-                span class={ "mark " (class) } { span aria-hidden="true" { (symbol) " " } (service_word(row)) }
-                @if let Some(reason) = row.status.as_ref().and_then(Status::reason) {
-                    span.sub { (shortened(reason, REASON_LIMIT)) }
-                }
-            }
-            td.t {
-                @match row.last_heartbeat {
-                    Some(at) => time datetime=(rfc3339(at)) { (ago(at, overview.generated_at)) },
-                    None => "never",
-                }
-            }
-            td.wide { @match row.queue_depth { Some(depth) => (grouped(depth)), None => "–" } }
-        }
-    }
-}
-
 fn newest(overview: &Overview) -> Markup {
     html! {
         section #newest aria-labelledby="h-newest" {
@@ -446,7 +398,7 @@ fn refresh_choices(refresh: u32) -> Markup {
     }
 }
 
-fn clock(overview: &Overview, at: Timestamp) -> Markup {
+pub(super) fn clock(overview: &Overview, at: Timestamp) -> Markup {
     let zoned = at.to_zoned(overview.zone.clone());
     html! { time datetime=(rfc3339(at)) { (zoned.strftime("%Y-%m-%d %H:%M:%S")) } }
 }
@@ -486,7 +438,7 @@ fn logo() -> Markup {
 
 const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' fill='none' stroke='%232a8f63' stroke-width='3' stroke-linejoin='round'%3E%3Crect x='9' y='3' width='14' height='11' rx='2'/%3E%3Cpath d='M3 17h6l2.5 4h9l2.5-4h6v12H3z'/%3E%3C/svg%3E";
 
-fn capitalised(word: &str) -> String {
+pub(super) fn capitalised(word: &str) -> String {
     let mut characters = word.chars();
     characters.next().map_or(String::new(), |first| {
         first.to_uppercase().chain(characters).collect()
@@ -494,7 +446,7 @@ fn capitalised(word: &str) -> String {
 }
 
 /// At most so many characters, the middle left out: the beginning and the extension tell more than the middle.
-fn shortened(text: &str, limit: usize) -> String {
+pub(super) fn shortened(text: &str, limit: usize) -> String {
     let count = text.chars().count();
     if count <= limit {
         return text.to_owned();

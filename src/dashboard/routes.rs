@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use maud::Markup;
 
 use super::export::Format;
+use super::metrics;
 use super::overview::Overview;
 use super::pages;
 use super::text::text;
@@ -149,6 +150,7 @@ pub fn answer(ask: &Ask<'_>, overview: &dyn Fn() -> Overview, refresh_default: u
             "application/json",
             format!("{:#}\n", overview().json()),
         ),
+        ("/metrics", _) => Reply::new(200, metrics::CONTENT_TYPE, metrics::metrics(&overview())),
         ("/healthz", _) => Reply::new(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
         ("/status.txt", _) => Reply::new(200, "text/plain; charset=utf-8", text(&overview())),
         ("/export", From::Socket) => return Answer::Rows(Format::JsonLines),

@@ -11,6 +11,7 @@
 //! | `hours` | (hours since 1970, service) | a roll-up |
 //! | `days` | (local days since 1970, service) | a roll-up |
 //! | `events` | (milliseconds since 1970, number) | an event |
+//! | `phones` | name | when its last photo came, its day, on how many days some came |
 //!
 //! Records are described in `record.rs`, roll-ups in `rollup.rs`, events in `event.rs`. Keys begin with the time: new rows then go
 //! to one end of each tree, which writes a third of what the other order does, and the oldest are the first. Format 1, of versions
@@ -48,6 +49,7 @@ use super::Settings;
 use super::clock::{Clock, IsSynchronized};
 use super::doubt::Correction;
 use super::event::Event;
+use super::phones::Phones;
 use super::rollup::{Accounts, Rollup, date_of, day_number, day_of, hour_of};
 use super::service::{Beat, Service, ServiceRow, Watched};
 
@@ -79,6 +81,7 @@ struct State {
 #[derive(Debug)]
 pub(super) struct Batch {
     pub(super) rows: Vec<ServiceRow>,
+    pub(super) phones: Phones,
     pub(super) beats: VecDeque<Beat>,
     pub(super) accounts: Accounts,
     pub(super) events: VecDeque<Event>,
@@ -141,6 +144,7 @@ impl History {
                 self.state().failing = None;
                 (!rest.is_empty()).then(|| Batch {
                     rows: Vec::new(),
+                    phones: Phones::default(),
                     beats: VecDeque::new(),
                     accounts: Accounts::default(),
                     events: VecDeque::new(),
@@ -203,6 +207,11 @@ impl History {
     /// The events that happened last, newest first.
     pub(super) fn events(&self, limit: usize) -> Vec<Event> {
         self.read(|database| tables::events(database, limit))
+    }
+
+    /// The phones as they were last written.
+    pub(super) fn phones(&self) -> Phones {
+        self.read(tables::phones)
     }
 
     /// The incidents that have no end yet.

@@ -1,7 +1,7 @@
 //! The monitor: what each service said last, what is seen of it from outside, and the history of both.
 //!
 //! Services report by [`Monitor::beat`]; what is seen from outside comes by [`Monitor::see`]. The current rows live in memory and are
-//! always at hand; [`history`] keeps them, the beats, the roll-ups and the events in a file of its own, which is disposable: whatever
+//! always at hand; the history (`history.rs`) keeps them, the beats, the roll-ups and the events in a file of its own, which is disposable: whatever
 //! happens to it, the monitor goes on in memory and says so ([`Monitor::notice`]).
 //!
 //! # Two views
@@ -15,13 +15,16 @@
 //! board without a battery-backed clock starts in the past and jumps: a jump must neither prune history nor raise an alarm. Beats
 //! made while the wall clock was doubtful are marked, and moved to where they belong once its error is known.
 
+pub mod board;
 mod clock;
 mod doubt;
 pub mod event;
-pub mod history;
+mod history;
+pub mod phones;
 mod record;
 pub mod rollup;
 pub mod service;
+pub mod systemd;
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -39,9 +42,11 @@ pub use clock::IsSynchronized;
 pub use record::{parsed_row, row_record};
 pub use service::{Beat, BeatClock, Live, Report, Service, ServiceRow, Status, Watched};
 
+use board::Board;
 use doubt::{Correction, Doubts};
 use event::{Event, Kind, Turn, key_of};
 use history::{Batch, History};
+use phones::{Phone, Phones};
 use rollup::{Accounts, Rollup};
 
 /// Beats held in memory at most, while the history cannot be written.
@@ -55,6 +60,12 @@ const TEXT_LIMIT: usize = 160;
 
 /// Bytes kept of an event's sentence.
 const EVENT_LIMIT: usize = 400;
+
+/// Days whose roll-ups a page shows.
+const DAYS_SHOWN: i32 = 60;
+
+/// Events that a page shows.
+const EVENTS_SHOWN: usize = 50;
 
 /// What is watched and how long it is kept.
 #[derive(Clone, Debug)]
@@ -117,9 +128,30 @@ struct Memory {
     accounts: Accounts,
     doubts: Doubts,
     corrections: Vec<Correction>,
+    phones: Phones,
+    board: Option<Board>,
     /// The keys of the incidents that are open.
     open: Vec<String>,
     last_commit: Option<Instant>,
+}
+
+/// What a page shows beside the services' rows.
+#[derive(Clone, PartialEq, Debug, Default)]
+pub struct Seen {
+    /// The local day; `None`: nothing runs.
+    pub today: Option<Date>,
+    /// Roll-ups of the last 60 days, oldest first.
+    pub days: Vec<(Date, Service, Rollup)>,
+    /// What happened last, newest first.
+    pub events: Vec<Event>,
+    /// The board; `None`: not looked at yet.
+    pub board: Option<Board>,
+    /// The phones by name.
+    pub phones: Vec<(String, Phone)>,
+    /// Bytes of the history's file.
+    pub history_bytes: u64,
+    /// Commits of the history since the start.
+    pub history_commits: u64,
 }
 
 /// A service's row, and the monotonic clock's side of it.
@@ -162,6 +194,8 @@ impl Monitor {
             accounts: Accounts::default(),
             doubts: Doubts::default(),
             corrections: Vec::new(),
+            phones: history.phones(),
+            board: None,
             open: history.open_incidents(),
             last_commit: None,
         };
@@ -304,6 +338,44 @@ impl Monitor {
         open.cloned().collect()
     }
 
+    /// What was seen of the board, in the place of what was seen before.
+    pub fn note_board(&self, board: Board) {
+        self.memory().board = Some(board);
+    }
+
+    /// Everything beside the services' rows, as a page shows it: the events that happened last, the roll-ups of the last days, the
+    /// board, the phones.
+    pub fn seen(&self, now: Timestamp) -> Seen {
+        let today = now.to_zoned(self.settings.zone.clone()).date();
+        let first = today
+            .checked_sub(jiff::Span::new().days(DAYS_SHOWN - 1))
+            .unwrap_or(today);
+        let board = self.memory().board.clone();
+        Seen {
+            today: Some(today),
+            days: self.days(first, today),
+            events: self.events(EVENTS_SHOWN),
+            board,
+            phones: self.phones(),
+            history_bytes: self.history.size(),
+            history_commits: self.history.commits(),
+        }
+    }
+
+    /// A photo came from this place in the inbox. Written with the next commit.
+    pub fn note_photo(&self, inbox_path: &Path, now: Timestamp) {
+        self.memory()
+            .phones
+            .note(inbox_path, now, &self.settings.zone);
+    }
+
+    /// The phones by name, with what they brought last.
+    pub fn phones(&self) -> Vec<(String, Phone)> {
+        let memory = self.memory();
+        let phones = memory.phones.0.iter();
+        phones.map(|(name, phone)| (name.clone(), *phone)).collect()
+    }
+
     /// The current row of every service, in the order of the roster.
     pub fn current(&self) -> Vec<ServiceRow> {
         let memory = self.memory();
@@ -365,6 +437,7 @@ impl Monitor {
             memory.last_commit = Some(Instant::now());
             Batch {
                 rows: memory.rows.iter().map(|heard| heard.row.clone()).collect(),
+                phones: memory.phones.clone(),
                 beats: std::mem::take(&mut memory.waiting),
                 accounts: std::mem::take(&mut memory.accounts),
                 events: std::mem::take(&mut memory.events),
@@ -380,16 +453,6 @@ impl Monitor {
     /// What the owner should know of the history: that it was damaged and started anew, or cannot be written.
     pub fn notice(&self) -> Option<String> {
         self.history.notice()
-    }
-
-    /// Bytes of the history's file.
-    pub fn history_size(&self) -> u64 {
-        self.history.size()
-    }
-
-    /// Commits of the history since the start.
-    pub fn commits(&self) -> u64 {
-        self.history.commits()
     }
 
     fn note_event(&self, kind: Kind, turn: Turn, key: &str, text: &str, now: Timestamp) {

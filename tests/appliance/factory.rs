@@ -8,9 +8,9 @@ use std::net::TcpStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, channel};
+use std::sync::{OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
@@ -130,9 +130,11 @@ impl Factory {
     ) -> PathBuf {
         let path = self.inbox().join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let mut file = File::create(&path).unwrap();
-        file.write_all(content).unwrap();
-        file.set_modified(mtime).unwrap();
+        laying_out(|| {
+            let mut file = File::create(&path).unwrap();
+            file.write_all(content).unwrap();
+            file.set_modified(mtime).unwrap();
+        });
         path
     }
 
@@ -243,7 +245,7 @@ impl Factory {
     pub(crate) fn try_start(&mut self, mut command: Command) -> Result<(), String> {
         assert!(self.daemon.is_none(), "it runs already");
         let log = File::create(self.root.join("stderr.txt")).unwrap();
-        let mut child = command.stdout(Stdio::piped()).stderr(log).spawn().unwrap();
+        let mut child = started(command.stdout(Stdio::piped()).stderr(log)).unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap());
         let (told, said) = channel();
         std::thread::spawn(move || {
@@ -361,6 +363,23 @@ pub(crate) fn output_within(patience: Duration, command: &mut Command) -> Output
     Beside::start(command).output_within(patience)
 }
 
+/// Held by whoever starts a child, and shared by whoever lays out files. Between its making and its program a child holds all
+/// that this process has open, also for writing: a program that another thread starts meanwhile would find such a file being
+/// written, and rightly leave it alone.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// Lays out files while no child is being made.
+pub(crate) fn laying_out<T>(work: impl FnOnce() -> T) -> T {
+    let _nobody_starts = STARTING.read().unwrap_or_else(PoisonError::into_inner);
+    work()
+}
+
+/// Starts a child while nobody lays out files.
+fn started(command: &mut Command) -> std::io::Result<Child> {
+    let _nobody_lays_out = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    command.spawn()
+}
+
 /// A command at work beside us; dropped, it is ended.
 pub(crate) struct Beside {
     child: Child,
@@ -374,12 +393,11 @@ impl Beside {
     pub(crate) fn start(command: &mut Command) -> Self {
         let shown = format!("{command:?}");
         // A group of its own: who ends strace must end what it traces, which holds the pipes as well.
-        let mut child = command
+        command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+            .process_group(0);
+        let mut child = started(command).unwrap_or_else(|error| panic!("{shown}: {error}"));
         let stdout = read_beside(child.stdout.take().unwrap());
         let stderr = read_beside(child.stderr.take().unwrap());
         Self {

@@ -34,7 +34,7 @@ use photo_factory::librarian::kind::{HEAD, SidecarKind, Told, tell};
 use photo_factory::librarian::metadata::tags::{Status, Tag, Tags};
 use photo_factory::librarian::metadata::{Reader, interpret};
 use photo_factory::librarian::{date, settle, shot, sidecar};
-use photo_factory::monitor::{Service, Watched, parsed_row, row_record};
+use photo_factory::monitor::{Seen, Service, Watched, parsed_row, row_record};
 
 /// Inputs longer than this are not asked for.
 pub const LONGEST: usize = 64 << 10;
@@ -352,7 +352,16 @@ pub fn page_request(input: &[u8]) {
         from: routes::From::Network,
     };
     // What the gate lets in gets a page, and nothing that is for the socket's own clients.
-    let overview = || Overview::gather(None, Vec::new(), Activity::not_running(), now(), zone());
+    let overview = || {
+        Overview::gather(
+            None,
+            Vec::new(),
+            Seen::default(),
+            Activity::not_running(),
+            now(),
+            zone(),
+        )
+    };
     let own = routes::Ask {
         from: routes::From::Socket,
         ..ask.clone()

@@ -31,7 +31,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use cut::{Cut, Model, Replay};
 use disk::{Call, Effect, Inode};
-use factory::output_of;
+use factory::{laying_out, output_of};
 use record::{Record, Recorder};
 use scene::{Folder, Mend, Scene, command, waits_in_the_journal};
 
@@ -125,7 +125,7 @@ fn replay(name: &str, recorded: &Recorded, models: &[Model], most: usize) -> Out
                     }
                     let state = replay.state(*cut);
                     drop(std::fs::remove_dir_all(&folder.0));
-                    state.materialise(&folder.0).unwrap();
+                    laying_out(|| state.materialise(&folder.0)).unwrap();
                     if let Err(what) = recorded.scene.recover(&folder.0) {
                         if let Some(keep) = std::env::var_os("PHOTO_FACTORY_KEEP") {
                             let kept = format!("{name}-{}-{:?}", cut.point, cut.model);
@@ -304,7 +304,7 @@ fn record_recoveries_after_cuts(
         .map(|index| {
             let (cut, ()) = cuts[index * (cuts.len() - 1) / count];
             let folder = Folder::new(name);
-            replay.state(cut).materialise(&folder.0).unwrap();
+            laying_out(|| replay.state(cut).materialise(&folder.0)).unwrap();
             let mut recorder = Recorder::new(&folder.0);
             recorder
                 .run(&command(&folder.0, &["ingest"]), inject)

@@ -11,7 +11,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::disk::Disk;
-use crate::factory::{output_of, program};
+use crate::factory::{laying_out, output_of, program};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg::{self, Load};
 use crate::fixtures::raster::landscape;
@@ -103,10 +103,12 @@ impl Scene {
     fn put(&mut self, root: &Path, name: impl AsRef<Path>, content: Vec<u8>) -> PathBuf {
         let path = root.join(INBOX).join(name.as_ref());
         fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, &content).unwrap();
-        let file = fs::File::options().write(true).open(&path).unwrap();
-        file.set_modified(SystemTime::now() - Duration::from_secs(3600))
-            .unwrap();
+        laying_out(|| {
+            fs::write(&path, &content).unwrap();
+            let file = fs::File::options().write(true).open(&path).unwrap();
+            file.set_modified(SystemTime::now() - Duration::from_secs(3600))
+                .unwrap();
+        });
         self.given
             .insert(name.as_ref().to_string_lossy().into_owned(), content);
         path

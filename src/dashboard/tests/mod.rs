@@ -18,7 +18,7 @@ use crate::asset::{
     Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Left, LeftBecause, Place, day_folder,
 };
 use crate::ledger::{Change, Draft, Ledger, Outcome, Pairing, Shot, Verdict};
-use crate::monitor::{Service, ServiceRow, Status, Watched};
+use crate::monitor::{Seen, Service, ServiceRow, Status, Watched};
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -116,6 +116,7 @@ fn well() -> Overview {
             .into_iter()
             .map(|service| row(service, Status::Up))
             .collect(),
+        seen: Seen::default(),
         photos: Some(Photos {
             total: 1_234,
             bytes: 4_700_000_000,
@@ -232,5 +233,12 @@ fn ledger(data: &Path, count: u64) -> Arc<Ledger> {
 
 fn gathered(ledger: Option<&Ledger>) -> Overview {
     let activity = well().activity;
-    Overview::gather(ledger, well().services, activity, now(), TimeZone::UTC)
+    Overview::gather(
+        ledger,
+        well().services,
+        Seen::default(),
+        activity,
+        now(),
+        TimeZone::UTC,
+    )
 }

@@ -12,6 +12,7 @@ use redb::{
 
 use super::super::doubt::Correction;
 use super::super::event::{Event, Turn};
+use super::super::phones::{Phone, Phones};
 use super::super::record::{Said, parsed, parsed_row, record, row_record};
 use super::super::rollup::{Accounts, Day, Hour, Rollup, day_of};
 use super::super::service::{Beat, BeatClock, Service, ServiceRow, Watched};
@@ -44,6 +45,8 @@ const EVENTS: TableDefinition<(i64, u16), &[u8]> = TableDefinition::new("events"
 /// Roll-ups of services at hours or days.
 type Rolled<Key> = Vec<((Key, Service), Rollup)>;
 
+const PHONES: TableDefinition<&str, &[u8]> = TableDefinition::new("phones");
+
 type Rows<'txn> = Table<'txn, (i64, u16), &'static [u8]>;
 
 /// What limits the tables.
@@ -59,6 +62,7 @@ pub(super) fn make(database: &Database) -> Result<(), Fault> {
     transaction.open_table(META)?.insert("format", FORMAT)?;
     transaction.open_table(SERVICES)?;
     transaction.open_table(CURRENT)?;
+    transaction.open_table(PHONES)?;
     for table in [BEATS, HOURS, DAYS, EVENTS] {
         transaction.open_table(table)?;
     }
@@ -81,6 +85,7 @@ pub(super) fn check_format(database: &Database) -> Result<Option<Timestamp>, Fau
     }
     transaction.open_table(SERVICES)?;
     transaction.open_table(CURRENT)?;
+    transaction.open_table(PHONES)?;
     for table in [BEATS, HOURS, DAYS, EVENTS] {
         transaction.open_table(table)?;
     }
@@ -110,6 +115,7 @@ pub(super) fn write(
                 current.insert(numbers.of(&row.service)?, record.as_slice())?;
             }
         }
+        write_phones(&mut transaction.open_table(PHONES)?, &batch.phones)?;
         let mut beats = transaction.open_table(BEATS)?;
         for beat in &batch.beats {
             let record = record(&beat.status, &beat.task, beat.response, beat.clock);
@@ -157,6 +163,33 @@ pub(super) fn write(
     };
     transaction.commit()?;
     Ok(rest)
+}
+
+/// Only what changed is written.
+fn write_phones(table: &mut Table<'_, &str, &[u8]>, phones: &Phones) -> Result<(), Fault> {
+    for (name, phone) in &phones.0 {
+        let record = phone.record();
+        let is_same = table
+            .get(name.as_str())?
+            .is_some_and(|stored| stored.value() == record);
+        if !is_same {
+            table.insert(name.as_str(), record.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn phones(database: &Database) -> Result<Phones, Fault> {
+    let transaction = database.begin_read()?;
+    let table = transaction.open_table(PHONES)?;
+    let mut phones = Phones::default();
+    for row in table.iter()? {
+        let (name, record) = row?;
+        if let Some(phone) = Phone::parsed(record.value()) {
+            phones.0.insert(name.value().to_owned(), phone);
+        }
+    }
+    Ok(phones)
 }
 
 /// The numbers of the services in the file.
