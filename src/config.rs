@@ -1,5 +1,7 @@
 //! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
 
+pub mod syncthing;
+
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@
 
 pub mod history;
 mod record;
+pub mod syncthing;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
