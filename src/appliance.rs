@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the daemon's clock is here")]
 
+mod beats;
 mod tend;
 
 use std::fmt;
@@ -21,28 +22,23 @@ use crate::asset::shown;
 use crate::config::Config;
 use crate::dashboard::http::{ServeError, Server, Site};
 use crate::dashboard::overview::{Activity, Overview};
-use crate::disk::Standing;
 use crate::factory::{Factory, OpenError};
-use crate::ledger::Degraded;
 use crate::librarian::{Fate, Inbox, Line, Report, WORKER_REST};
-use crate::monitor::{
-    COMMIT_INTERVAL, LIBRARIAN_INTERVAL, Monitor, SERVICE_INTERVAL, Service, Status,
-};
+use crate::monitor::event::Kind;
+use crate::monitor::{self, Monitor};
 use crate::verify::background::{Background, Saying, Verified};
 
+use beats::Rounds;
 use tend::tend_storage;
 
 /// A clean stop takes no longer than this in all; what is cut short is finished at the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
 
-/// With files waiting, a line that moved nothing for so long is stuck.
-const STUCK_AFTER: Duration = Duration::from_secs(600);
-
 /// The first answer of Storage is waited for no longer than this.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
-/// How often a ledger that is down is tried again.
-const MEND_EVERY: Duration = Duration::from_secs(5);
+/// The key of what happens to the appliance as a whole.
+const APPLIANCE: &str = "appliance";
 
 /// Shots handed over ahead of the journeys.
 const READY_AHEAD: usize = 64;
@@ -82,9 +78,16 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
     factory.vault.ask_regularly();
     let monitor = Arc::new(Monitor::open(
         &factory.config.data,
+        monitor::Settings::of(&factory.config),
         now(),
         clock::is_synchronized,
     ));
+    monitor.tell(
+        Kind::Appliance,
+        APPLIANCE,
+        concat!("Photo Factory ", env!("CARGO_PKG_VERSION"), " was started"),
+        now(),
+    );
     let line = factory.inbox_line(false).map_err(RunError::Open)?;
     let verification = {
         let progress = Arc::clone(&line.progress);
@@ -112,16 +115,29 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         let (reports, fates) = channel::bounded(READY_AHEAD);
         let journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
         let watch = executor.spawn(Inbox::new(Arc::clone(&line)).watch(ready));
-        let notices = Arc::clone(&factory.notices);
-        let storage = executor.spawn(tend_storage(
-            Arc::clone(&line),
-            Arc::clone(&monitor),
-            notices,
-        ));
-        let beats = executor.spawn(beat(Arc::clone(&line), Arc::clone(&monitor)));
-        let probes = executor.spawn(probe(Arc::clone(&line), Arc::clone(&monitor)));
-        let mends = executor.spawn(mend_ledger(Arc::clone(&line), Arc::clone(&monitor)));
-        let rests = executor.spawn(rest(Arc::clone(&line)));
+        let rounds = Arc::new(Rounds::default());
+        let tasks = [
+            executor.spawn(tend_storage(
+                Arc::clone(&line),
+                Arc::clone(&monitor),
+                Arc::clone(&factory.notices),
+            )),
+            executor.spawn(beats::librarian(Arc::clone(&line), Arc::clone(&monitor))),
+            executor.spawn(beats::ledger(
+                Arc::clone(&line),
+                Arc::clone(&monitor),
+                Arc::clone(&rounds),
+            )),
+            executor.spawn(beats::page(
+                factory.config.data.clone(),
+                factory.config.monitor.services_every,
+                Arc::clone(&monitor),
+                Arc::clone(&rounds),
+            )),
+            executor.spawn(beats::silence(Arc::clone(&monitor))),
+            executor.spawn(beats::mend_ledger(Arc::clone(&line), Arc::clone(&monitor))),
+            executor.spawn(rest(Arc::clone(&line))),
+        ];
         executor
             .spawn({
                 let line = Arc::clone(&line);
@@ -137,7 +153,7 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         verification.stop();
         // No new shots; those under way come to a safe end by themselves, or are left to the next start.
         watch.cancel().await;
-        for task in [storage, beats, probes, mends, rests] {
+        for task in tasks {
             task.cancel().await;
         }
         let give_up = async {
@@ -150,10 +166,13 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         line.halt.store(true, Ordering::Relaxed);
     }));
     server.stop();
-    for service in Service::ALL {
-        monitor.beat(service, Status::Stopped, None, None, now());
-    }
-    monitor.flush(now());
+    monitor.tell(
+        Kind::Appliance,
+        APPLIANCE,
+        "Photo Factory was stopped",
+        now(),
+    );
+    monitor.stop(now());
     log::info!("stopped");
     Ok(())
 }
@@ -228,136 +247,6 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
         notices,
         verified: None,
     }
-}
-
-/// The librarian's beats.
-async fn beat(line: Arc<Line>, monitor: Arc<Monitor>) {
-    loop {
-        report(&line, &monitor).await;
-        Timer::after(LIBRARIAN_INTERVAL).await;
-    }
-}
-
-/// One beat of the librarian, from its progress: a line that has work and moves nothing is stuck.
-async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
-    let depth = line.progress.depth();
-    let idle = line
-        .progress
-        .moved()
-        .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
-    let watch = line.vault.watch();
-    let away = line.source_away();
-    let status = match watch.standing(Instant::now()) {
-        Standing::Unusable(unusable) => Status::Down(unusable.to_string()),
-        Standing::Silent(since) => {
-            let seconds = since.as_secs();
-            Status::Stuck(format!("Storage has not answered for {seconds} s"))
-        }
-        Standing::NotAsked | Standing::Here if away.is_some() => {
-            Status::Down(away.unwrap_or_default())
-        }
-        Standing::NotAsked | Standing::Here => {
-            let is_stuck =
-                line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER;
-            match line.ledger_full().or_else(|| watch.full()) {
-                Some(full) => Status::Degraded(full),
-                None if is_stuck => Status::Stuck(format!(
-                    "nothing was filed for {} minutes though files wait: is the disk answering?",
-                    idle.as_secs() / 60
-                )),
-                None => line.ledger.degraded().map_or(Status::Up, |degraded| {
-                    Status::Degraded(without_ledger(&degraded))
-                }),
-            }
-        }
-    };
-    let task = match (&status, line.progress.current()) {
-        (Status::Up | Status::Degraded(_), Some(path)) if depth > 0 => {
-            format!("filing {}", shown(&path))
-        }
-        (Status::Up, _) => "watching the inbox".to_owned(),
-        _ => "waiting".to_owned(),
-    };
-    let monitor = Arc::clone(monitor);
-    // A beat that tells of a change is written to the disk.
-    unblock(move || monitor.beat(Service::Librarian, status, Some(task), Some(depth), now())).await;
-}
-
-/// The beats of the services that have no work of their own to show, and the history's commits.
-async fn probe(line: Arc<Line>, monitor: Arc<Monitor>) {
-    loop {
-        let (probed, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
-        unblock(move || {
-            let status = probed
-                .ledger
-                .probe(now())
-                .map_or_else(|error| Status::Down(error.to_string()), |()| Status::Up);
-            recorder.beat(
-                Service::FactoryDb,
-                status,
-                Some("read and write probe".to_owned()),
-                None,
-                now(),
-            );
-            recorder.beat(Service::Dashboard, Status::Up, None, None, now());
-            recorder.beat(Service::ServiceMonitor, Status::Up, None, None, now());
-        })
-        .await;
-        Timer::after(SERVICE_INTERVAL.min(COMMIT_INTERVAL)).await;
-    }
-}
-
-/// While the ledger is down: says so at once, and tries it again and again. When it is back, what it tells of interrupted
-/// work is put right.
-async fn mend_ledger(line: Arc<Line>, monitor: Arc<Monitor>) {
-    let mut was_down = false;
-    loop {
-        if let Some(degraded) = line.ledger.degraded() {
-            if !was_down {
-                let librarian = Status::Degraded(without_ledger(&degraded));
-                monitor.beat(
-                    Service::Librarian,
-                    librarian,
-                    None,
-                    Some(line.progress.depth()),
-                    now(),
-                );
-                monitor.beat(
-                    Service::FactoryDb,
-                    Status::Down(degraded.reason),
-                    None,
-                    None,
-                    now(),
-                );
-            }
-            was_down = true;
-            let line = Arc::clone(&line);
-            // Its errors are told by `degraded`.
-            unblock(move || line.ledger.probe(now()).is_ok()).await;
-        }
-        if was_down && line.ledger.degraded().is_none() {
-            was_down = false;
-            // It may know of interrupted work that the journal did not.
-            line.vault.watch().note_interrupted();
-            monitor.beat(Service::FactoryDb, Status::Up, None, None, now());
-            monitor.beat(
-                Service::Librarian,
-                Status::Up,
-                None,
-                Some(line.progress.depth()),
-                now(),
-            );
-        }
-        Timer::after(MEND_EVERY).await;
-    }
-}
-
-/// What the librarian says of itself while the ledger is down. Why that is down, the ledger says.
-fn without_ledger(degraded: &Degraded) -> String {
-    format!(
-        "the ledger can't be used; files noted in the journal meanwhile: {}. They go into the ledger by themselves",
-        degraded.journaled
-    )
 }
 
 /// Lets the metadata worker go when it has had nothing to do, and gives back the memory that work took.

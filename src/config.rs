@@ -1,7 +1,8 @@
 //! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
 
-pub mod syncthing;
+mod monitor;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -10,6 +11,8 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use serde::Deserialize;
+
+pub use monitor::{MonitorSettings, ProbeSettings, SyncthingSettings};
 
 /// The settings file's name in the root.
 pub const FILE_NAME: &str = "photo-factory.toml";
@@ -93,10 +96,14 @@ pub struct Config {
     pub verify_every: Option<Duration>,
     /// How fast it reads for that, in MB/s.
     pub verify_limit: f64,
+    /// How the services are watched.
+    pub monitor: MonitorSettings,
     /// The appliance's time zone.
     pub zone: TimeZone,
     /// The metadata worker, where one was found.
     pub worker: Option<PathBuf>,
+    /// The courier, where one was found.
+    pub courier: Option<PathBuf>,
 }
 
 /// What is wrong with what was typed, and what to do.
@@ -147,13 +154,16 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The settings file as typed.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(default)]
 struct Typed {
     inbox: TypedInbox,
     storage: TypedStorage,
     dashboard: TypedDashboard,
     verify: TypedVerify,
+    monitor: monitor::TypedMonitor,
+    syncthing: monitor::TypedSyncthing,
+    probes: BTreeMap<String, monitor::TypedProbe>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -249,8 +259,8 @@ struct TypedVerify {
     limit: Option<f64>,
 }
 
-/// Every known key, by section: what `Typed` reads.
-const KNOWN: [(&str, &[&str]); 4] = [
+/// Every known key, by section: what `Typed` reads. The tables of the sections in [`NAMED`] have names of the owner's choosing.
+const KNOWN: [(&str, &[&str]); 7] = [
     (
         "inbox",
         &[
@@ -265,7 +275,13 @@ const KNOWN: [(&str, &[&str]); 4] = [
     ("storage", &["path", "reserve"]),
     ("dashboard", &["listen", "hosts", "refresh_seconds"]),
     ("verify", &["days", "limit"]),
+    ("monitor", monitor::MONITOR_KEYS),
+    ("syncthing", monitor::SYNCTHING_KEYS),
+    ("probes", monitor::PROBE_KEYS),
 ];
+
+/// Sections of named tables: `[probes.NAME]`.
+const NAMED: [&str; 1] = ["probes"];
 
 impl Config {
     /// Reads the settings: `root` (default: the current folder), then `file` (default: `photo-factory.toml` in the root,
@@ -354,8 +370,11 @@ impl Config {
                 wrong("[storage] reserve is what is kept free on the disk: \"2%\", \"500 MB\", \"1 GiB\", or a number of bytes")
             })?,
         };
+        let monitor = MonitorSettings::usable(&root, typed.monitor, typed.syncthing, typed.probes)
+            .map_err(|what| wrong(&what))?;
         Ok(Self {
             reserve,
+            monitor,
             inbox: root.join(
                 typed
                     .inbox
@@ -384,7 +403,8 @@ impl Config {
             verify_every,
             verify_limit,
             zone: TimeZone::system(),
-            worker: find_worker(),
+            worker: find_worker("photo-factory-exif"),
+            courier: find_worker("photo-factory-courier"),
         })
     }
 }
@@ -418,22 +438,34 @@ fn parse(text: &str, file: &Path) -> Result<Typed, ConfigError> {
                 unknown("section", section.get_ref(), &names),
             ));
         };
-        for key in value
-            .get_ref()
-            .as_table()
-            .into_iter()
-            .flatten()
-            .map(|(key, _)| key)
-        {
-            if !keys.contains(&key.get_ref().as_ref()) {
-                return Err(wrong(
-                    key.span().start,
-                    unknown("setting", key.get_ref(), keys),
-                ));
+        let is_named = NAMED.contains(&section.get_ref().as_ref());
+        let table = value.get_ref().as_table().into_iter().flatten();
+        for (key, value) in table {
+            if is_named {
+                let settings = value.get_ref().as_table().into_iter().flatten();
+                check_keys(settings.map(|(key, _)| key), keys, &wrong)?;
+            } else {
+                check_keys(std::iter::once(key), keys, &wrong)?;
             }
         }
     }
     toml::from_str(text).map_err(from_toml)
+}
+
+fn check_keys<'a, 'text: 'a>(
+    typed: impl Iterator<Item = &'a toml::Spanned<toml::de::DeString<'text>>>,
+    known: &[&str],
+    wrong: &dyn Fn(usize, String) -> ConfigError,
+) -> Result<(), ConfigError> {
+    for key in typed {
+        if !known.contains(&key.get_ref().as_ref()) {
+            return Err(wrong(
+                key.span().start,
+                unknown("setting", key.get_ref(), known),
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn unknown(what: &str, typed: &str, known: &[&str]) -> String {
@@ -472,11 +504,10 @@ fn folder_named(variable: &str) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
-/// The metadata worker: beside the program (a build folder), or where the package installs it.
-fn find_worker() -> Option<PathBuf> {
+/// A worker: beside the program (a build folder), or where the package installs it.
+fn find_worker(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let folder = program.parent()?;
-    let name = "photo-factory-exif";
     [
         folder.join(name),
         folder.join("../libexec/photo-factory").join(name),
@@ -491,6 +522,7 @@ mod tests {
 
     fn complaint(text: &str) -> String {
         parse(text, Path::new("photo-factory.toml"))
+            .map(|_typed| ())
             .expect_err("must be refused")
             .to_string()
     }
@@ -507,6 +539,59 @@ mod tests {
                 .contains("line 2: there is no section `inbx`; did you mean `inbox`?")
         );
         assert!(complaint("colour = 1\n").contains("there are: inbox, storage, dashboard"));
+        assert!(
+            complaint("[probes.router]\nurl = \"http://router/\"\nexpct = 200\n")
+                .contains("line 3: there is no setting `expct`; did you mean `expect`?")
+        );
+    }
+
+    #[test]
+    fn the_monitor_is_set_by_its_own_sections() {
+        let usable = |text: &str| {
+            let typed = parse(text, Path::new("x")).map_err(|error| error.to_string())?;
+            MonitorSettings::usable(
+                Path::new("/srv/photos"),
+                typed.monitor,
+                typed.syncthing,
+                typed.probes,
+            )
+        };
+        let plain = usable("").expect("the defaults");
+        assert_eq!(plain.librarian_every, Duration::from_secs(60));
+        assert_eq!(plain.services_every, Duration::from_secs(300));
+        assert_eq!(plain.keep, Duration::from_secs(60 * 86_400));
+        assert_eq!(plain.docker, None);
+        let set = usable(
+            "[monitor]\nlibrarian_seconds = 5\nhistory_days = 7\nquiet_phone_days = 0\ndocker = true\nunits = [\"syncthing@pi.service\"]\n\
+             [syncthing]\napi_key_file = \"key\"\n[probes.router]\nurl = \"http://192.168.1.1/\"\nexpect = 401\n",
+        )
+        .expect("usable");
+        assert_eq!(set.librarian_every, Duration::from_secs(5));
+        assert_eq!(set.quiet_phone_days, None);
+        assert_eq!(set.docker.as_deref(), Some("/var/run/docker.sock"));
+        assert_eq!(
+            set.syncthing.api_key_file.as_deref(),
+            Some(Path::new("/srv/photos/key"))
+        );
+        assert_eq!(set.probes[0].expect, Some(401));
+        for wrong in [
+            "[monitor]\nhistory_days = 0\n",
+            "[monitor]\nservices_seconds = 0\n",
+            "[monitor]\ndocker = \"tcp://proxy\"\n",
+            "[monitor]\nunits = [\"--all\"]\n",
+            "[probes.router]\nurl = \"192.168.1.1\"\n",
+        ] {
+            assert!(usable(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_not_told_by_debug() {
+        let settings = SyncthingSettings {
+            api_key: Some("s3cret".to_owned()),
+            ..SyncthingSettings::default()
+        };
+        assert!(!format!("{settings:?}").contains("s3cret"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::report;
+use super::beats::report;
 use crate::disk::space::Space;
 use crate::disk::{self, Standing, Watch};
 use crate::factory::{self, Notices, OpenError};

@@ -75,7 +75,7 @@ pub fn status(
         };
         let overview = Overview::gather(
             ledger.as_ref(),
-            monitor::rows_on_disk(data),
+            monitor::rows_on_disk(data, &monitor::Settings::of(config).roster),
             activity,
             now,
             config.zone.clone(),

@@ -361,7 +361,7 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
         Some(Status::Up) => ("well", "✓"),
         Some(Status::Degraded(_)) => ("attention", "!"),
         Some(Status::Stuck(_) | Status::Down(_)) => ("trouble", "✕"),
-        None | Some(Status::Stopped) => ("idle", "–"),
+        None | Some(Status::Stopped | Status::Unknown(_)) => ("idle", "–"),
     };
     html! {
         tr {

@@ -313,7 +313,7 @@ fn journal_put_aside(config: &Config) -> Option<Check> {
 fn history_on_disk(config: &Config) -> Option<Check> {
     let there = config.data.join("history.redb").exists();
     there.then(|| {
-        if monitor::rows_on_disk(&config.data).is_empty() {
+        if monitor::rows_on_disk(&config.data, &monitor::Settings::of(config).roster).is_empty() {
             Check::note(
                 "history",
                 "the history of the services can't be read as it is (it was not closed cleanly, or is damaged)",

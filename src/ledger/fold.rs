@@ -314,6 +314,11 @@ impl Ledger {
         probed
     }
 
+    /// How long ago something was last made durable; `None`: nothing since the start.
+    pub fn last_write(&self) -> Option<Duration> {
+        self.store.last_write()
+    }
+
     /// Why the ledger can't be used, while it can't. Waits for no disk.
     pub fn degraded(&self) -> Option<Degraded> {
         let standing = lock(&self.standing);

@@ -183,6 +183,11 @@ impl Store {
         })
     }
 
+    /// How long ago something was last made durable; `None`: nothing since the start.
+    pub(super) fn last_write(&self) -> Option<Duration> {
+        lock(&self.last_write).map(|at| at.elapsed())
+    }
+
     /// Reads from the open database.
     pub(super) fn read<T>(
         &self,

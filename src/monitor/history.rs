@@ -1,55 +1,55 @@
-//! The history of the heartbeats: `Data/history.redb`, a file with a life of its own. Disposable.
+//! The history of the services: `Data/history.redb`, a file with a life of its own. Disposable.
 //!
-//! # Format 1
+//! # Format 2
 //!
 //! | table | key | value |
 //! |---|---|---|
-//! | `meta` | name | `format`: 1; `committed`: milliseconds since 1970, the last commit's time as far as it can be trusted |
-//! | `current` | service | the queue's depth (8 bytes, little-endian, all ones: unknown), milliseconds since 1970 (8 bytes), a record |
+//! | `meta` | name | `format`: 2; `committed`: milliseconds since 1970, the last commit's time as far as it can be trusted |
+//! | `services` | number | name |
+//! | `current` | service | the queue's depth (8 bytes, little-endian, all ones: unknown), two times in milliseconds since 1970 (8 bytes each): of the last beat, and since when it is so; a record |
 //! | `beats` | (milliseconds since 1970, service) | a record |
+//! | `hours` | (hours since 1970, service) | a roll-up |
+//! | `days` | (local days since 1970, service) | a roll-up |
+//! | `events` | (milliseconds since 1970, number) | an event |
 //!
-//! A record is described in `record.rs`. The key of the beats
-//! begins with the time: new rows then go to one end of the tree, which writes a third of what the other order does,
-//! and the oldest are the first.
+//! Records are described in `record.rs`, roll-ups in `rollup.rs`, events in `event.rs`. Keys begin with the time: new rows then go
+//! to one end of each tree, which writes a third of what the other order does, and the oldest are the first. Format 1, of versions
+//! before the roll-ups, is moved aside like a damaged file.
 //!
 //! # Invariants
 //!
-//! - No failure in here stops anything: the worst is an `Err` that keeps the beats in memory for the next commit.
+//! - No failure in here stops anything: at worst what waits is kept in memory for the next commit.
 //! - What cannot be read is moved aside (up to five such files are kept), and a new file is started.
-//! - Beats are pruned by time that has passed while the appliance ran, not by the date, unless a time service vouches for
+//! - Rows are pruned by time that has passed while the appliance ran, not by the date, unless a time service vouches for
 //!   the date: a wrong date prunes nothing, however often the appliance starts with it.
+//! - Time for which there is no row is unknown: nobody was there to look.
 #![expect(
     clippy::disallowed_methods,
     reason = "the history owns its file: it makes it, renames it into place, and moves a damaged one aside"
 )]
 
+mod tables;
+
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
-use redb::{
-    Builder, Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    StorageError, TableDefinition,
-};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use redb::{Builder, Database, DatabaseError, StorageError};
 
-use super::record::{parsed, parsed_row, record, row_record};
-use super::{Beat, Service, ServiceRow};
-
-/// Beats are kept this long.
-pub const RETENTION: SignedDuration = SignedDuration::from_hours(60 * 24);
-
-/// A wall clock that moved by more than this against the monotonic clock has jumped.
-const JUMP: SignedDuration = SignedDuration::from_hours(24);
-
-/// Rows pruned in one commit at most: small steps, so that no commit takes long.
-const PRUNE_STEP: usize = 1_000;
-
-/// Rows kept at most, whatever the dates say: 60 days of all services (138,240), and some room.
-const ROW_LIMIT: u64 = 160_000;
+use super::Settings;
+use super::clock::{Clock, IsSynchronized};
+use super::doubt::Correction;
+use super::event::Event;
+use super::rollup::{Accounts, Rollup, date_of, day_number, day_of, hour_of};
+use super::service::{Beat, Service, ServiceRow, Watched};
 
 /// The cache: the history is written at one end and seldom read.
 const CACHE_BYTES: usize = 512 * 1024;
@@ -57,33 +57,32 @@ const CACHE_BYTES: usize = 512 * 1024;
 /// Damaged files kept beside the good one; a further one takes the place of the last.
 const DAMAGED_KEPT: u32 = 5;
 
-const FORMAT: u64 = 1;
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const CURRENT: TableDefinition<u8, &[u8]> = TableDefinition::new("current");
-const BEATS: TableDefinition<(i64, u8), &[u8]> = TableDefinition::new("beats");
-
-/// Asks whether a time service keeps the wall clock right; `None`: that is not known.
-pub type IsSynchronized = fn() -> Option<bool>;
-
 /// The file, or the memory of why there is none.
 #[derive(Debug)]
-pub struct History {
+pub(super) struct History {
     path: PathBuf,
-    opened: Instant,
-    opened_at: Timestamp,
-    is_synchronized: IsSynchronized,
+    pub(super) clock: Clock,
+    keep_beats: Duration,
+    zone: TimeZone,
+    commits: AtomicU64,
     state: Mutex<State>,
 }
 
 #[derive(Debug)]
 struct State {
     database: Option<Arc<Database>>,
-    /// The two clocks, read together: at the start, and again after a jump.
-    anchor: (Instant, Timestamp),
-    /// When the last commit of the runs before was made, as far as it could be trusted.
-    committed_before: Option<Timestamp>,
     damaged: Option<String>,
     failing: Option<String>,
+}
+
+/// What one commit writes.
+#[derive(Debug)]
+pub(super) struct Batch {
+    pub(super) rows: Vec<ServiceRow>,
+    pub(super) beats: VecDeque<Beat>,
+    pub(super) accounts: Accounts,
+    pub(super) events: VecDeque<Event>,
+    pub(super) corrections: Vec<Correction>,
 }
 
 /// Why the history could not be opened or written.
@@ -105,17 +104,20 @@ impl Fault {
 
 impl History {
     /// Opens `history.redb` in the data folder; makes it where there is none; moves it aside where it is damaged.
-    pub fn open(data: &Path, now: Timestamp, is_synchronized: IsSynchronized) -> Self {
-        let opened = Instant::now();
+    pub(super) fn open(
+        data: &Path,
+        settings: &Settings,
+        now: Timestamp,
+        is_synchronized: IsSynchronized,
+    ) -> Self {
         let history = Self {
             path: data.join("history.redb"),
-            opened,
-            opened_at: now,
-            is_synchronized,
+            clock: Clock::new(now, is_synchronized),
+            keep_beats: settings.keep_beats,
+            zone: settings.zone.clone(),
+            commits: AtomicU64::new(0),
             state: Mutex::new(State {
                 database: None,
-                anchor: (opened, now),
-                committed_before: None,
                 damaged: None,
                 failing: None,
             }),
@@ -124,74 +126,101 @@ impl History {
         history
     }
 
-    /// Whether beats at this time are to be marked: the wall clock is not plausible, or no time service keeps it.
-    pub fn clock_is_doubtful(&self, now: Timestamp) -> bool {
-        !self.clock_is_plausible(now) || (self.is_synchronized)() == Some(false)
-    }
-
-    /// Whether the wall clock agrees with the monotonic clock, and stands after the last commit of earlier runs; or is kept by
-    /// a time service. After a jump the clock is doubtful once, and then measured from where it jumped to.
-    fn clock_is_plausible(&self, now: Timestamp) -> bool {
-        let mut state = self.state();
-        let (instant, at) = state.anchor;
-        let passed = SignedDuration::try_from(instant.elapsed()).unwrap_or(SignedDuration::MAX);
-        let has_jumped = (now.duration_since(at) - passed).abs() > JUMP;
-        if has_jumped {
-            state.anchor = (Instant::now(), now);
-        }
-        let agrees = !has_jumped && state.committed_before.is_none_or(|before| now >= before);
-        drop(state);
-        agrees || (self.is_synchronized)() == Some(true)
-    }
-
-    /// Writes rows and beats in one commit and prunes one step. On `Err` nothing is lost: the caller keeps the beats.
-    #[expect(
-        clippy::result_unit_err,
-        reason = "the reason is kept for the owner in `notice`; the caller only keeps the beats"
-    )]
-    pub fn commit<'a>(
-        &self,
-        rows: &[ServiceRow],
-        beats: impl Iterator<Item = &'a Beat>,
-        now: Timestamp,
-    ) -> Result<(), ()> {
+    /// Writes all of it in one commit and prunes one step. What is still to be written, all of it after a failure, is given back.
+    pub(super) fn commit(&self, batch: Batch, now: Timestamp) -> Option<Batch> {
         let Some(database) = self.database().or_else(|| self.reopen()) else {
-            return Err(());
+            return Some(batch);
         };
-        let trusted = self.trusted(now);
-        match guarded(|| write(&database, rows, beats, trusted)) {
-            Ok(()) => {
+        let limits = tables::Limits {
+            trusted: self.clock.trusted(now),
+            keep_beats: self.keep_beats,
+        };
+        match guarded(|| tables::write(&database, &batch, &limits, &self.zone)) {
+            Ok(rest) => {
+                self.commits.fetch_add(1, Ordering::Relaxed);
                 self.state().failing = None;
-                Ok(())
+                (!rest.is_empty()).then(|| Batch {
+                    rows: Vec::new(),
+                    beats: VecDeque::new(),
+                    accounts: Accounts::default(),
+                    events: VecDeque::new(),
+                    corrections: rest,
+                })
             }
             Err(fault) => {
                 drop(database);
                 let mut state = self.state();
                 state.database = None;
                 state.failing = Some(fault.text().to_owned());
-                Err(())
+                Some(batch)
             }
         }
     }
 
     /// A service's beats in `from..to`, oldest first; none where the file cannot be read.
-    pub fn beats(&self, service: Service, from: Timestamp, to: Timestamp) -> Vec<Beat> {
-        let Some(database) = self.database() else {
-            return Vec::new();
-        };
-        guarded(|| read_beats(&database, service, from, to)).unwrap_or_default()
+    pub(super) fn beats(&self, service: &Service, from: Timestamp, to: Timestamp) -> Vec<Beat> {
+        self.read(|database| tables::beats(database, service, from, to))
     }
 
-    /// The current rows as they were last written.
-    pub fn current(&self) -> Vec<ServiceRow> {
-        let Some(database) = self.database() else {
-            return Vec::new();
-        };
-        guarded(|| read_current(&*database)).unwrap_or_default()
+    /// The roll-ups of the hours in `from..to`, with what waits to be written.
+    pub(super) fn hours(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+        mut all: Accounts,
+    ) -> Vec<(Timestamp, Service, Rollup)> {
+        let (from, to) = (hour_of(from), hour_of(to));
+        let stored = self.read(|database| tables::hours(database, from, to));
+        all.0.retain(|(hour, _), _| (from..to).contains(hour));
+        all.add(&Accounts(stored.into_iter().collect()));
+        let start = |hour: i64| Timestamp::from_second(hour * 3600).unwrap_or_default();
+        let rows = all.0.into_iter();
+        rows.map(|((hour, service), rollup)| (start(hour), service, rollup))
+            .collect()
+    }
+
+    /// The roll-ups of the local days in `from..=to`, with what waits to be written.
+    pub(super) fn days(
+        &self,
+        from: Date,
+        to: Date,
+        waiting: Accounts,
+    ) -> Vec<(Date, Service, Rollup)> {
+        let (from, to) = (day_number(from), day_number(to));
+        let stored = self.read(|database| tables::days(database, from, to));
+        let mut all: std::collections::BTreeMap<_, Rollup> = stored.into_iter().collect();
+        for ((hour, service), rollup) in waiting.0 {
+            let day = day_of(hour, &self.zone);
+            if (from..=to).contains(&day) {
+                all.entry((day, service)).or_default().add(&rollup);
+            }
+        }
+        let rows = all.into_iter();
+        rows.map(|((day, service), rollup)| (date_of(day), service, rollup))
+            .collect()
+    }
+
+    /// The events that happened last, newest first.
+    pub(super) fn events(&self, limit: usize) -> Vec<Event> {
+        self.read(|database| tables::events(database, limit))
+    }
+
+    /// The incidents that have no end yet.
+    pub(super) fn open_incidents(&self) -> Vec<String> {
+        self.read(tables::open_incidents)
+    }
+
+    /// The current rows of the roster as they were last written; a service that has none is unheard.
+    pub(super) fn current(&self, roster: &[Watched]) -> Vec<ServiceRow> {
+        let rows = self.read(|database| tables::current(database, roster));
+        if rows.is_empty() {
+            return roster.iter().map(ServiceRow::unheard).collect();
+        }
+        rows
     }
 
     /// What the owner should know.
-    pub fn notice(&self) -> Option<String> {
+    pub(super) fn notice(&self) -> Option<String> {
         let state = self.state();
         match (&state.failing, &state.damaged) {
             (Some(failing), _) => Some(format!(
@@ -201,23 +230,21 @@ impl History {
         }
     }
 
-    /// The time as far as it can be trusted; `None`: not at all, and nothing is pruned.
-    fn trusted(&self, now: Timestamp) -> Option<Timestamp> {
-        if !self.clock_is_plausible(now) {
-            return None;
-        }
-        if (self.is_synchronized)() == Some(true) {
-            return Some(now);
-        }
-        // Counted from the last commit of earlier runs by the time that has passed since the start: a clock that starts
-        // years ahead agrees with itself, and must not empty the history.
-        let before = self.state().committed_before.unwrap_or(self.opened_at);
-        let trusted = before.saturating_add(self.running_for()).unwrap_or(now);
-        Some(trusted.min(now))
+    /// Bytes of the file; 0 where there is none.
+    pub(super) fn size(&self) -> u64 {
+        std::fs::metadata(&self.path).map_or(0, |file| file.len())
     }
 
-    fn running_for(&self) -> SignedDuration {
-        SignedDuration::try_from(self.opened.elapsed()).unwrap_or(SignedDuration::MAX)
+    /// Commits since the start.
+    pub(super) fn commits(&self) -> u64 {
+        self.commits.load(Ordering::Relaxed)
+    }
+
+    fn read<T: Default>(&self, read: impl FnOnce(&Database) -> Result<T, Fault>) -> T {
+        let Some(database) = self.database() else {
+            return T::default();
+        };
+        guarded(|| read(&database)).unwrap_or_default()
     }
 
     /// Tries to open or make the file.
@@ -248,8 +275,8 @@ impl History {
             Ok((database, committed)) => {
                 let database = Arc::new(database);
                 state.database = Some(Arc::clone(&database));
-                state.committed_before = state.committed_before.or(committed);
                 state.failing = None;
+                self.clock.note_committed_before(committed);
                 Some(database)
             }
             Err(fault) => {
@@ -270,14 +297,14 @@ impl History {
 
 /// The current rows in the data folder's file, read without changing it; empty where that cannot be done (a daemon has it
 /// open, it was not closed cleanly, there is none).
-pub(super) fn read_rows(data: &Path) -> Vec<ServiceRow> {
+pub(super) fn read_rows(data: &Path, roster: &[Watched]) -> Vec<ServiceRow> {
     let path = data.join("history.redb");
     guarded(|| {
         let database = Builder::new()
             .set_cache_size(CACHE_BYTES)
             .open_read_only(&path)
             .map_err(opening)?;
-        read_current(&database)
+        tables::current(&database, roster)
     })
     .unwrap_or_default()
 }
@@ -305,7 +332,7 @@ fn open_or_create(path: &Path) -> Result<(Database, Option<Timestamp>), Fault> {
                 .set_check_integrity_on_open(true)
                 .open(path)
                 .map_err(opening)?;
-            let committed = check_format(&database)?;
+            let committed = tables::check_format(&database)?;
             Ok((database, committed))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -331,15 +358,7 @@ fn create(path: &Path) -> Result<Database, Fault> {
         .set_cache_size(CACHE_BYTES)
         .create(&temporary)
         .map_err(opening)?;
-    let transaction = database.begin_write().map_err(transaction_fault)?;
-    transaction
-        .open_table(META)
-        .map_err(table_fault)?
-        .insert("format", FORMAT)
-        .map_err(storage_fault)?;
-    transaction.open_table(CURRENT).map_err(table_fault)?;
-    transaction.open_table(BEATS).map_err(table_fault)?;
-    transaction.commit().map_err(commit_fault)?;
+    tables::make(&database)?;
     database.close().map_err(opening)?;
     File::open(&temporary)
         .and_then(|file| file.sync_all())
@@ -365,130 +384,9 @@ fn move_aside(path: &Path) -> io::Result<PathBuf> {
     Ok(aside)
 }
 
-/// Says when the last commit was made.
-fn check_format(database: &Database) -> Result<Option<Timestamp>, Fault> {
-    let transaction = database.begin_read().map_err(transaction_fault)?;
-    let meta = transaction.open_table(META).map_err(table_fault)?;
-    let read = |name| -> Result<Option<u64>, Fault> {
-        let value = meta.get(name).map_err(storage_fault)?;
-        Ok(value.map(|value| value.value()))
-    };
-    let format = read("format")?;
-    if format != Some(FORMAT) {
-        return Err(Fault::Damaged(format!(
-            "its format is {format:?}, this version knows {FORMAT}"
-        )));
-    }
-    transaction.open_table(CURRENT).map_err(table_fault)?;
-    transaction.open_table(BEATS).map_err(table_fault)?;
-    let committed = read("committed")?.map(u64::cast_signed);
-    Ok(committed.and_then(|at| Timestamp::from_millisecond(at).ok()))
-}
-
-fn write<'a>(
-    database: &Database,
-    rows: &[ServiceRow],
-    beats: impl Iterator<Item = &'a Beat>,
-    trusted: Option<Timestamp>,
-) -> Result<(), Fault> {
-    let transaction = database.begin_write().map_err(transaction_fault)?;
-    {
-        if let Some(trusted) = trusted {
-            let mut meta = transaction.open_table(META).map_err(table_fault)?;
-            let committed = trusted.as_millisecond().cast_unsigned();
-            meta.insert("committed", committed).map_err(storage_fault)?;
-        }
-        let mut current = transaction.open_table(CURRENT).map_err(table_fault)?;
-        for row in rows {
-            if let Some(record) = row_record(row) {
-                current
-                    .insert(row.service as u8, record.as_slice())
-                    .map_err(storage_fault)?;
-            }
-        }
-        let mut table = transaction.open_table(BEATS).map_err(table_fault)?;
-        for beat in beats {
-            let record = record(&beat.status, &beat.task, beat.clock_doubtful);
-            let key = (beat.at.as_millisecond(), beat.service as u8);
-            table
-                .insert(key, record.as_slice())
-                .map_err(storage_fault)?;
-        }
-        let too_many = usize::try_from(
-            table
-                .len()
-                .map_err(storage_fault)?
-                .saturating_sub(ROW_LIMIT),
-        );
-        let mut forced = too_many.unwrap_or(usize::MAX);
-        let cutoff = trusted.and_then(|trusted| trusted.checked_sub(RETENTION).ok());
-        let cutoff = cutoff.map_or(i64::MIN, Timestamp::as_millisecond);
-        for _ in 0..PRUNE_STEP {
-            let oldest = table
-                .first()
-                .map_err(storage_fault)?
-                .map(|(key, _)| key.value());
-            match oldest {
-                Some(key) if key.0 < cutoff || forced > 0 => {
-                    forced = forced.saturating_sub(1);
-                    table.remove(key).map_err(storage_fault)?;
-                }
-                _ => break,
-            }
-        }
-    }
-    transaction.commit().map_err(commit_fault)
-}
-
-fn read_beats(
-    database: &Database,
-    service: Service,
-    from: Timestamp,
-    to: Timestamp,
-) -> Result<Vec<Beat>, Fault> {
-    if from >= to {
-        return Ok(Vec::new());
-    }
-    let transaction = database.begin_read().map_err(transaction_fault)?;
-    let table = transaction.open_table(BEATS).map_err(table_fault)?;
-    let mut beats = Vec::new();
-    let range = (from.as_millisecond(), 0)..(to.as_millisecond(), 0);
-    for row in table.range(range).map_err(storage_fault)? {
-        let (key, value) = row.map_err(storage_fault)?;
-        let (at, code) = key.value();
-        if code == service as u8
-            && let Ok(at) = Timestamp::from_millisecond(at)
-            && let Some((status, task, clock_doubtful)) = parsed(value.value())
-        {
-            beats.push(Beat {
-                service,
-                at,
-                status,
-                task,
-                clock_doubtful,
-            });
-        }
-    }
-    Ok(beats)
-}
-
-fn read_current(database: &impl ReadableDatabase) -> Result<Vec<ServiceRow>, Fault> {
-    let transaction = database.begin_read().map_err(transaction_fault)?;
-    let table = transaction.open_table(CURRENT).map_err(table_fault)?;
-    let mut rows = Vec::new();
-    for service in Service::ALL {
-        if let Some(value) = table.get(service as u8).map_err(storage_fault)?
-            && let Some(row) = parsed_row(service, value.value())
-        {
-            rows.push(row);
-        }
-    }
-    Ok(rows)
-}
-
 fn opening(error: DatabaseError) -> Fault {
     match error {
-        DatabaseError::Storage(storage) => storage_fault(storage),
+        DatabaseError::Storage(storage) => Fault::from(storage),
         DatabaseError::DatabaseAlreadyOpen => {
             Fault::Passing("another process has it open".to_owned())
         }
@@ -499,39 +397,47 @@ fn opening(error: DatabaseError) -> Fault {
     }
 }
 
-fn storage_fault(error: StorageError) -> Fault {
-    match error {
-        StorageError::Corrupted(why) => Fault::Damaged(why),
-        // How redb says: no database of mine, or cut short.
-        StorageError::Io(why)
-            if matches!(
-                why.kind(),
-                io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
-            ) =>
-        {
-            Fault::Damaged(why.to_string())
+impl From<StorageError> for Fault {
+    fn from(error: StorageError) -> Self {
+        match error {
+            StorageError::Corrupted(why) => Self::Damaged(why),
+            // How redb says: no database of mine, or cut short.
+            StorageError::Io(why)
+                if matches!(
+                    why.kind(),
+                    io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof
+                ) =>
+            {
+                Self::Damaged(why.to_string())
+            }
+            other => Self::Passing(other.to_string()),
         }
-        other => Fault::Passing(other.to_string()),
     }
 }
 
-fn table_fault(error: redb::TableError) -> Fault {
-    match error {
-        redb::TableError::Storage(storage) => storage_fault(storage),
-        other => Fault::Damaged(other.to_string()),
+impl From<redb::TableError> for Fault {
+    fn from(error: redb::TableError) -> Self {
+        match error {
+            redb::TableError::Storage(storage) => Self::from(storage),
+            other => Self::Damaged(other.to_string()),
+        }
     }
 }
 
-fn transaction_fault(error: redb::TransactionError) -> Fault {
-    match error {
-        redb::TransactionError::Storage(storage) => storage_fault(storage),
-        other => Fault::Passing(other.to_string()),
+impl From<redb::TransactionError> for Fault {
+    fn from(error: redb::TransactionError) -> Self {
+        match error {
+            redb::TransactionError::Storage(storage) => Self::from(storage),
+            other => Self::Passing(other.to_string()),
+        }
     }
 }
 
-fn commit_fault(error: redb::CommitError) -> Fault {
-    match error {
-        redb::CommitError::Storage(storage) => storage_fault(storage),
-        other => Fault::Passing(other.to_string()),
+impl From<redb::CommitError> for Fault {
+    fn from(error: redb::CommitError) -> Self {
+        match error {
+            redb::CommitError::Storage(storage) => Self::from(storage),
+            other => Self::Passing(other.to_string()),
+        }
     }
 }

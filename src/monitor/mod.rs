@@ -1,211 +1,141 @@
-//! The monitor: what each service said last, and the history of what it said.
+//! The monitor: what each service said last, what is seen of it from outside, and the history of both.
 //!
-//! Services report by [`Monitor::beat`]. The current rows live in memory and are always at hand; [`history`] keeps them and the beats
-//! in a file of its own, which is disposable: whatever happens to it, the monitor goes on in memory and says so ([`Monitor::notice`]).
+//! Services report by [`Monitor::beat`]; what is seen from outside comes by [`Monitor::see`]. The current rows live in memory and are
+//! always at hand; [`history`] keeps them, the beats, the roll-ups and the events in a file of its own, which is disposable: whatever
+//! happens to it, the monitor goes on in memory and says so ([`Monitor::notice`]).
+//!
+//! # Two views
+//!
+//! *Heartbeats* come from progress: a service whose work hangs stops beating, and is overdue. *Real time* is what its process, its
+//! unit, its container or its answer says now. Where they disagree, [`ServiceRow::disagreement`] says so.
 //!
 //! # Two clocks
 //!
 //! Beats carry the wall clock, for people. How long a service has been silent is measured on the monotonic clock, because a
-//! board without a battery-backed clock starts in the past and jumps: a jump must neither prune history nor raise an alarm.
+//! board without a battery-backed clock starts in the past and jumps: a jump must neither prune history nor raise an alarm. Beats
+//! made while the wall clock was doubtful are marked, and moved to where they belong once its error is known.
 
+mod clock;
+mod doubt;
+pub mod event;
 pub mod history;
 mod record;
+pub mod rollup;
+pub mod service;
 pub mod syncthing;
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 
+use crate::config::Config;
+
+pub use clock::IsSynchronized;
 #[doc(hidden)]
 pub use record::{parsed_row, row_record};
+pub use service::{Beat, BeatClock, Live, Report, Service, ServiceRow, Status, Watched};
 
-use history::{History, IsSynchronized};
-
-/// How often the librarian reports.
-pub const LIBRARIAN_INTERVAL: Duration = Duration::from_secs(60);
-
-/// How often every other service reports.
-pub const SERVICE_INTERVAL: Duration = Duration::from_secs(300);
-
-/// Beats are gathered in memory this long before they are committed: an SD card wears by the commit.
-pub const COMMIT_INTERVAL: Duration = Duration::from_secs(300);
+use doubt::{Correction, Doubts};
+use event::{Event, Kind, Turn, key_of};
+use history::{Batch, History};
+use rollup::{Accounts, Rollup};
 
 /// Beats held in memory at most, while the history cannot be written.
 const WAITING_BEATS: usize = 2_000;
 
+/// Events held in memory at most, while the history cannot be written.
+const WAITING_EVENTS: usize = 500;
+
 /// Bytes kept of a reason or a task: they may carry file names, which have no useful bound.
 const TEXT_LIMIT: usize = 160;
 
-/// A part of the appliance that reports its health.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Service {
-    /// The photo line.
-    Librarian = 0,
-    /// This program's page.
-    Dashboard = 1,
-    /// The monitor itself.
-    ServiceMonitor = 2,
-    /// The ledger.
-    FactoryDb = 3,
+/// Bytes kept of an event's sentence.
+const EVENT_LIMIT: usize = 400;
+
+/// What is watched and how long it is kept.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The services, in the order of the page.
+    pub roster: Vec<Watched>,
+    /// Beats are gathered in memory this long before they are committed: an SD card wears by the commit.
+    pub commit_every: Duration,
+    /// How long beats are kept.
+    pub keep_beats: Duration,
+    /// The zone whose days the roll-ups have.
+    pub zone: TimeZone,
 }
 
-impl Service {
-    /// All services, in the order of their stored form and of the page.
-    pub const ALL: [Self; 4] = [
-        Self::Librarian,
-        Self::Dashboard,
-        Self::ServiceMonitor,
-        Self::FactoryDb,
-    ];
-
-    /// The name users see.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Librarian => "librarian",
-            Self::Dashboard => "dashboard",
-            Self::ServiceMonitor => "service-monitor",
-            Self::FactoryDb => "factory-db",
+impl Settings {
+    /// What the settings of the appliance come to.
+    pub fn of(config: &Config) -> Self {
+        let settings = &config.monitor;
+        let others = [
+            Service::DASHBOARD,
+            Service::SERVICE_MONITOR,
+            Service::FACTORY_DB,
+            Service::SYNCTHING,
+        ];
+        let named = settings
+            .probes
+            .iter()
+            .map(|probe| probe.name.as_str())
+            .chain(settings.units.iter().map(String::as_str))
+            .chain(settings.containers.iter().map(String::as_str))
+            .filter(|name| !name.starts_with(Service::SYNCTHING.as_str()))
+            .map(Service::named);
+        let mut roster = vec![Watched {
+            service: Service::LIBRARIAN,
+            interval: settings.librarian_every,
+        }];
+        for service in others.into_iter().chain(named) {
+            if roster.iter().all(|watched| watched.service != service) {
+                roster.push(Watched {
+                    service,
+                    interval: settings.services_every,
+                });
+            }
         }
-    }
-
-    /// How often it reports.
-    pub fn interval(self) -> Duration {
-        match self {
-            Self::Librarian => LIBRARIAN_INTERVAL,
-            Self::Dashboard | Self::ServiceMonitor | Self::FactoryDb => SERVICE_INTERVAL,
-        }
-    }
-
-    /// Silent for so long, it counts as stuck: one beat may be late, two may not.
-    pub fn patience(self) -> Duration {
-        self.interval() * 2 + Duration::from_secs(30)
-    }
-}
-
-/// What a service says of itself; the text is the reason, in words for the owner.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub enum Status {
-    /// Works.
-    Up,
-    /// Works, but not as it should.
-    Degraded(String),
-    /// Alive without progress.
-    Stuck(String),
-    /// Does not work.
-    Down(String),
-    /// Was stopped on purpose.
-    Stopped,
-}
-
-impl Status {
-    /// The name users see.
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Up => "up",
-            Self::Degraded(_) => "degraded",
-            Self::Stuck(_) => "stuck",
-            Self::Down(_) => "down",
-            Self::Stopped => "stopped",
-        }
-    }
-
-    /// Why it is not up, where there is a reason.
-    pub fn reason(&self) -> Option<&str> {
-        match self {
-            Self::Up | Self::Stopped => None,
-            Self::Degraded(reason) | Self::Stuck(reason) | Self::Down(reason) => Some(reason),
-        }
-    }
-
-    /// The stored form: a code and the reason.
-    fn code(&self) -> u8 {
-        match self {
-            Self::Up => 0,
-            Self::Degraded(_) => 1,
-            Self::Stuck(_) => 2,
-            Self::Down(_) => 3,
-            Self::Stopped => 4,
-        }
-    }
-
-    /// From the stored form; a code of a later version reads as degraded.
-    fn from_code(code: u8, reason: &str) -> Self {
-        match code {
-            0 => Self::Up,
-            2 => Self::Stuck(reason.to_owned()),
-            3 => Self::Down(reason.to_owned()),
-            4 => Self::Stopped,
-            _ => Self::Degraded(reason.to_owned()),
-        }
-    }
-}
-
-/// What is known of one service now.
-#[derive(Clone, PartialEq, Debug)]
-pub struct ServiceRow {
-    /// Which service.
-    pub service: Service,
-    /// What it said last; `None`: nothing yet, nor in an earlier run.
-    pub status: Option<Status>,
-    /// When it said so, by the wall clock.
-    pub last_heartbeat: Option<Timestamp>,
-    /// How long ago, by the monotonic clock; `None`: not in this run.
-    pub silent_for: Option<Duration>,
-    /// What it was doing.
-    pub current_task: Option<String>,
-    /// What waited for it.
-    pub queue_depth: Option<u64>,
-}
-
-impl ServiceRow {
-    /// A service that has said nothing yet.
-    pub fn unheard(service: Service) -> Self {
         Self {
-            service,
-            status: None,
-            last_heartbeat: None,
-            silent_for: None,
-            current_task: None,
-            queue_depth: None,
+            roster,
+            commit_every: settings.commit_every,
+            keep_beats: settings.keep,
+            zone: config.zone.clone(),
         }
     }
-
-    /// Whether it reported in this run and then fell silent for longer than is allowed.
-    pub fn is_overdue(&self) -> bool {
-        self.silent_for
-            .is_some_and(|silence| silence > self.service.patience())
-            && self.status != Some(Status::Stopped)
-    }
-}
-
-/// One report of one service.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Beat {
-    /// Who.
-    pub service: Service,
-    /// When, by the wall clock, to the millisecond.
-    pub at: Timestamp,
-    /// What it said.
-    pub status: Status,
-    /// What it was doing; empty: nothing.
-    pub task: String,
-    /// The wall clock had jumped, stood before an earlier beat, or was kept right by nobody: the time is doubtful.
-    pub clock_doubtful: bool,
 }
 
 /// What is kept in memory.
 #[derive(Debug)]
 struct Memory {
-    rows: Vec<(ServiceRow, Option<Instant>)>,
-    waiting: std::collections::VecDeque<Beat>,
+    rows: Vec<Heard>,
+    waiting: VecDeque<Beat>,
+    events: VecDeque<Event>,
+    accounts: Accounts,
+    doubts: Doubts,
+    corrections: Vec<Correction>,
+    /// The keys of the incidents that are open.
+    open: Vec<String>,
     last_commit: Option<Instant>,
 }
 
-/// The heartbeats of all services. Shared behind an `Arc`; blocks only in [`Monitor::flush`], and in [`Monitor::beat`] when it flushes.
+/// A service's row, and the monotonic clock's side of it.
+#[derive(Debug)]
+struct Heard {
+    row: ServiceRow,
+    last: Option<Instant>,
+    /// Up to when its time is accounted for.
+    accounted: Option<Instant>,
+}
+
+/// The heartbeats of all services. Shared behind an `Arc`; blocks only in [`Monitor::flush`], and where a change is written at once.
 #[derive(Debug)]
 pub struct Monitor {
+    settings: Settings,
     memory: Mutex<Memory>,
     history: History,
 }
@@ -213,91 +143,184 @@ pub struct Monitor {
 impl Monitor {
     /// Opens the history in the data folder, or makes one; whatever is wrong with it, the monitor works in memory.
     /// `is_synchronized` says whether a time service keeps the clock that gives `now`, where that is known.
-    pub fn open(data: &Path, now: Timestamp, is_synchronized: IsSynchronized) -> Self {
-        let history = History::open(data, now, is_synchronized);
-        let known = history.current();
-        let rows = Service::ALL
-            .into_iter()
-            .map(|service| {
-                let row = known.iter().find(|row| row.service == service);
-                let row = row.cloned().unwrap_or(ServiceRow::unheard(service));
-                (row, None)
-            })
-            .collect();
+    pub fn open(
+        data: &Path,
+        settings: Settings,
+        now: Timestamp,
+        is_synchronized: IsSynchronized,
+    ) -> Self {
+        let history = History::open(data, &settings, now, is_synchronized);
+        let rows = history.current(&settings.roster);
+        let rows = rows.into_iter().map(|row| Heard {
+            row,
+            last: None,
+            accounted: None,
+        });
         let memory = Memory {
-            rows,
-            waiting: std::collections::VecDeque::new(),
+            rows: rows.collect(),
+            waiting: VecDeque::new(),
+            events: VecDeque::new(),
+            accounts: Accounts::default(),
+            doubts: Doubts::default(),
+            corrections: Vec::new(),
+            open: history.open_incidents(),
             last_commit: None,
         };
         Self {
+            settings,
             memory: Mutex::new(memory),
             history,
         }
     }
 
-    /// A service reports. Committed at once when its status changed, else with the others every [`COMMIT_INTERVAL`].
-    pub fn beat(
-        &self,
-        service: Service,
-        status: Status,
-        task: Option<String>,
-        queue_depth: Option<u64>,
-        now: Timestamp,
-    ) {
-        let clock_doubtful = self.history.clock_is_doubtful(now);
-        let due = {
-            let mut memory = self.memory();
-            let status = limited(status);
-            let task = task.map(|task| shortened(&task));
-            let commit_due = memory
-                .last_commit
-                .is_none_or(|at| at.elapsed() >= COMMIT_INTERVAL);
-            let mut changed = false;
-            if let Some((row, heard)) = memory
-                .rows
-                .iter_mut()
-                .find(|(row, _)| row.service == service)
-            {
-                changed = row.status.as_ref() != Some(&status) || heard.is_none();
-                row.status = Some(status.clone());
-                row.last_heartbeat = Some(now);
-                row.current_task.clone_from(&task);
-                row.queue_depth = queue_depth;
-                *heard = Some(Instant::now());
-            }
-            memory.waiting.push_back(Beat {
-                service,
-                at: now,
-                status,
-                task: task.unwrap_or_default(),
-                clock_doubtful,
-            });
-            if memory.waiting.len() > WAITING_BEATS {
-                memory.waiting.pop_front();
-            }
-            changed || commit_due
-        };
-        if due {
+    /// A service reports. Committed at once when its status changed, else with the others, every so often.
+    pub fn beat(&self, service: &Service, report: Report, now: Timestamp) {
+        if self.note_beat(service, report, now) {
             self.flush(now);
         }
     }
 
-    /// The current row of every service, in the order of [`Service::ALL`].
+    /// Everything is stopped on purpose: says so for every service, and commits.
+    pub fn stop(&self, now: Timestamp) {
+        for row in self.current() {
+            self.note_beat(&row.service, Status::Stopped.into(), now);
+        }
+        self.flush(now);
+    }
+
+    /// Notes a beat; says whether a commit is due.
+    fn note_beat(&self, service: &Service, report: Report, now: Timestamp) -> bool {
+        let (is_doubtful, drift) = self.clock(now);
+        let mut guard = self.memory();
+        let memory = &mut *guard;
+        {
+            memory.note_clock(is_doubtful, drift, &self.history);
+            let status = report
+                .status
+                .with_reason(|reason| shortened(&reason, TEXT_LIMIT));
+            let task = report.task.map(|task| shortened(&task, TEXT_LIMIT));
+            let commit_due = memory
+                .last_commit
+                .is_none_or(|at| at.elapsed() >= self.settings.commit_every);
+            let mut gained = Accounts::default();
+            let Some(heard) = memory
+                .rows
+                .iter_mut()
+                .find(|heard| heard.row.service == *service)
+            else {
+                return false;
+            };
+            heard.account(now, Instant::now(), &mut gained);
+            if let Some(took) = report.response {
+                gained.note_answer(service, now, took);
+            }
+            let row = &mut heard.row;
+            let has_changed = row.status.as_ref() != Some(&status);
+            let is_first = heard.last.is_none();
+            let before = row.status.replace(status.clone());
+            if has_changed {
+                row.since = Some(now);
+            }
+            row.last_heartbeat = Some(now);
+            row.current_task.clone_from(&task);
+            row.queue_depth = report.queue_depth;
+            row.response = report.response;
+            heard.last = Some(Instant::now());
+            memory.gain(&gained, is_doubtful.then_some((now, drift)));
+            memory.waiting.push_back(Beat {
+                service: service.clone(),
+                at: now,
+                status: status.clone(),
+                task: task.unwrap_or_default(),
+                response: report.response,
+                clock: clock_mark(is_doubtful),
+            });
+            if memory.waiting.len() > WAITING_BEATS {
+                memory.waiting.pop_front();
+            }
+            memory.note_turn(service, before.as_ref(), &status, now, is_doubtful);
+            has_changed || is_first || commit_due
+        }
+    }
+
+    /// What is seen of a service from outside by one source, in the place of what that source saw before; `None`: it looks no more.
+    pub fn see(&self, service: &Service, source: &str, seen: Option<Live>) {
+        let mut memory = self.memory();
+        if let Some(heard) = memory
+            .rows
+            .iter_mut()
+            .find(|heard| heard.row.service == *service)
+        {
+            let live = &mut heard.row.live;
+            let place = live.iter().position(|live| live.source == source);
+            match (place, seen) {
+                (Some(place), Some(seen)) => live[place] = seen,
+                (None, Some(seen)) => live.push(seen),
+                (Some(place), None) => {
+                    live.remove(place);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    /// Something happened that does not last. Written with the next commit.
+    pub fn tell(&self, kind: Kind, key: &str, text: &str, now: Timestamp) {
+        self.note_event(kind, Turn::News, key, text, now);
+    }
+
+    /// How a condition stands: `Some` text opens its incident, `None` closes it with `closing`. Said again and again, it is one incident.
+    pub fn condition(
+        &self,
+        kind: Kind,
+        key: &str,
+        text: Option<&str>,
+        closing: &str,
+        now: Timestamp,
+    ) {
+        let key = key_of(key);
+        let is_open = self.memory().open.iter().any(|open| open == key);
+        match text {
+            Some(text) if !is_open => self.note_event(kind, Turn::Opened, key, text, now),
+            None if is_open => self.note_event(kind, Turn::Closed, key, closing, now),
+            _ => {}
+        }
+    }
+
+    /// A service that fell silent for longer than it may is an incident, until it reports again. Call it every now and then.
+    pub fn look_for_silent(&self, now: Timestamp) {
+        for row in self.current().iter().filter(|row| row.is_overdue()) {
+            let name = row.service.as_str();
+            let minutes = row.silent_for.unwrap_or_default().as_secs() / 60;
+            let text = format!("{name} is stuck: it has said nothing for {minutes} minutes");
+            let key = format!("service/{name}");
+            self.condition(Kind::Service, &key, Some(&text), "", now);
+        }
+    }
+
+    /// The keys of open incidents that begin with `prefix`: for conditions whose subject may be gone.
+    pub fn open_incidents(&self, prefix: &str) -> Vec<String> {
+        let memory = self.memory();
+        let open = memory.open.iter().filter(|key| key.starts_with(prefix));
+        open.cloned().collect()
+    }
+
+    /// The current row of every service, in the order of the roster.
     pub fn current(&self) -> Vec<ServiceRow> {
         let memory = self.memory();
-        let current = memory.rows.iter().map(|(row, heard)| ServiceRow {
-            silent_for: heard.map(|at| at.elapsed()),
-            ..row.clone()
+        let current = memory.rows.iter().map(|heard| ServiceRow {
+            silent_for: heard.last.map(|at| at.elapsed()),
+            ..heard.row.clone()
         });
         current.collect()
     }
 
     /// A service's beats in `from..to`, oldest first: those in the file and those that still wait.
-    pub fn beats(&self, service: Service, from: Timestamp, to: Timestamp) -> Vec<Beat> {
+    pub fn beats(&self, service: &Service, from: Timestamp, to: Timestamp) -> Vec<Beat> {
         let waiting: Vec<Beat> = {
             let memory = self.memory();
             let of_service = memory.waiting.iter().filter(|beat| {
-                beat.service == service && (from..to).contains(&history::stored_time(beat.at))
+                beat.service == *service && (from..to).contains(&history::stored_time(beat.at))
             });
             of_service.cloned().collect()
         };
@@ -307,22 +330,51 @@ impl Monitor {
         beats
     }
 
-    /// Commits what waits, and drops what is older than [`history::RETENTION`]. Call it at stop.
+    /// The roll-ups of the hours in `from..to`, oldest first, of every service. One row is read for each service and hour.
+    pub fn hours(&self, from: Timestamp, to: Timestamp) -> Vec<(Timestamp, Service, Rollup)> {
+        let waiting = self.memory().accounts.clone();
+        self.history.hours(from, to, waiting)
+    }
+
+    /// The roll-ups of the local days in `from..=to`, oldest first, of every service. One row is read for each service and day.
+    pub fn days(&self, from: Date, to: Date) -> Vec<(Date, Service, Rollup)> {
+        let waiting = self.memory().accounts.clone();
+        self.history.days(from, to, waiting)
+    }
+
+    /// The events that happened last, newest first.
+    pub fn events(&self, limit: usize) -> Vec<Event> {
+        // The newest first, also among those of one moment.
+        let mut events: Vec<Event> = self.memory().events.iter().rev().cloned().collect();
+        events.extend(self.history.events(limit));
+        events.sort_by_key(|event| std::cmp::Reverse(event.at));
+        events.truncate(limit);
+        events
+    }
+
+    /// Commits what waits, and drops what is older than the settings say. Call it at stop.
     pub fn flush(&self, now: Timestamp) {
-        let (rows, beats) = {
+        let (is_doubtful, drift) = self.clock(now);
+        let batch = {
             let mut memory = self.memory();
+            memory.note_clock(is_doubtful, drift, &self.history);
+            let mut gained = Accounts::default();
+            for heard in &mut memory.rows {
+                heard.account(now, Instant::now(), &mut gained);
+            }
+            memory.gain(&gained, is_doubtful.then_some((now, drift)));
             memory.last_commit = Some(Instant::now());
-            let rows: Vec<ServiceRow> = memory.rows.iter().map(|(row, _)| row.clone()).collect();
-            (rows, std::mem::take(&mut memory.waiting))
+            Batch {
+                rows: memory.rows.iter().map(|heard| heard.row.clone()).collect(),
+                beats: std::mem::take(&mut memory.waiting),
+                accounts: std::mem::take(&mut memory.accounts),
+                events: std::mem::take(&mut memory.events),
+                corrections: std::mem::take(&mut memory.corrections),
+            }
         };
         // Written without the lock: a disk that hangs must not take the page with it.
-        if self.history.commit(&rows, beats.iter(), now).is_err() {
-            let mut memory = self.memory();
-            for beat in beats.into_iter().rev() {
-                if memory.waiting.len() < WAITING_BEATS {
-                    memory.waiting.push_front(beat);
-                }
-            }
+        if let Some(batch) = self.history.commit(batch, now) {
+            self.memory().put_back(batch);
         }
     }
 
@@ -331,32 +383,200 @@ impl Monitor {
         self.history.notice()
     }
 
+    /// Bytes of the history's file.
+    pub fn history_size(&self) -> u64 {
+        self.history.size()
+    }
+
+    /// Commits of the history since the start.
+    pub fn commits(&self) -> u64 {
+        self.history.commits()
+    }
+
+    fn note_event(&self, kind: Kind, turn: Turn, key: &str, text: &str, now: Timestamp) {
+        let (is_doubtful, drift) = self.clock(now);
+        let mut memory = self.memory();
+        memory.note_clock(is_doubtful, drift, &self.history);
+        if is_doubtful {
+            memory.doubts.note(now, drift, &Accounts::default());
+        }
+        memory.push_event(Event {
+            at: now,
+            kind,
+            turn,
+            key: key_of(key).to_owned(),
+            text: shortened(text, EVENT_LIMIT),
+            clock: clock_mark(is_doubtful),
+        });
+    }
+
+    fn clock(&self, now: Timestamp) -> (bool, jiff::SignedDuration) {
+        (
+            self.history.clock.is_doubtful(now),
+            self.history.clock.drift(now),
+        )
+    }
+
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
+impl Memory {
+    /// Once a time service vouches for the clock, what was made before under a doubtful one can be put right.
+    fn note_clock(&mut self, is_doubtful: bool, drift: jiff::SignedDuration, history: &History) {
+        if is_doubtful || !history.clock.is_vouched_for() {
+            return;
+        }
+        for correction in self.doubts.resolve(drift) {
+            for beat in &mut self.waiting {
+                if beat.clock == BeatClock::Doubtful
+                    && let Some(at) = correction.corrected(beat.at)
+                {
+                    beat.at = at;
+                    beat.clock = BeatClock::Corrected;
+                }
+            }
+            for event in &mut self.events {
+                if event.clock == BeatClock::Doubtful
+                    && let Some(at) = correction.corrected(event.at)
+                {
+                    event.at = at;
+                    event.clock = BeatClock::Corrected;
+                }
+            }
+            for heard in &mut self.rows {
+                if heard.last.is_some() {
+                    let corrected = heard
+                        .row
+                        .since
+                        .and_then(|since| correction.corrected(since));
+                    heard.row.since = corrected.or(heard.row.since);
+                }
+            }
+            self.corrections.push(correction);
+        }
+    }
+
+    fn gain(&mut self, gained: &Accounts, doubt: Option<(Timestamp, jiff::SignedDuration)>) {
+        self.accounts.add(gained);
+        if let Some((now, drift)) = doubt {
+            self.doubts.note(now, drift, gained);
+        }
+    }
+
+    /// A service reported: an incident begins, goes on or ends.
+    fn note_turn(
+        &mut self,
+        service: &Service,
+        before: Option<&Status>,
+        status: &Status,
+        now: Timestamp,
+        is_doubtful: bool,
+    ) {
+        let name = service.as_str();
+        let key = format!("service/{name}");
+        let key = key_of(&key);
+        let is_open = self.open.iter().any(|open| open == key);
+        let reason = status.reason().unwrap_or_default();
+        let (turn, text) = match status {
+            Status::Stuck(_) | Status::Down(_) if !is_open => (
+                Turn::Opened,
+                format!("{name} is {}: {reason}", status.as_str()),
+            ),
+            Status::Up | Status::Degraded(_) if is_open => {
+                (Turn::Closed, format!("{name} works again"))
+            }
+            Status::Degraded(_) if matches!(before, Some(Status::Up)) => {
+                (Turn::News, format!("{name} works with a limit: {reason}"))
+            }
+            Status::Up if matches!(before, Some(Status::Degraded(_))) => {
+                (Turn::News, format!("{name} works without a limit again"))
+            }
+            _ => return,
+        };
+        self.push_event(Event {
+            at: now,
+            kind: Kind::Service,
+            turn,
+            key: key.to_owned(),
+            text: shortened(&text, EVENT_LIMIT),
+            clock: clock_mark(is_doubtful),
+        });
+    }
+
+    fn push_event(&mut self, event: Event) {
+        match event.turn {
+            Turn::News => {}
+            Turn::Opened => self.open.push(event.key.clone()),
+            Turn::Closed => self.open.retain(|open| *open != event.key),
+        }
+        self.events.push_back(event);
+        if self.events.len() > WAITING_EVENTS {
+            self.events.pop_front();
+        }
+    }
+
+    /// What could not be written waits for the next commit, before what came meanwhile.
+    fn put_back(&mut self, batch: Batch) {
+        for beat in batch.beats.into_iter().rev() {
+            if self.waiting.len() < WAITING_BEATS {
+                self.waiting.push_front(beat);
+            }
+        }
+        for event in batch.events.into_iter().rev() {
+            if self.events.len() < WAITING_EVENTS {
+                self.events.push_front(event);
+            }
+        }
+        self.accounts.add(&batch.accounts);
+        self.corrections.splice(0..0, batch.corrections);
+    }
+}
+
+impl Heard {
+    /// Accounts for its time since that was last done. Silent for longer than it may be, it counts as down.
+    fn account(&mut self, now: Timestamp, instant: Instant, gained: &mut Accounts) {
+        let (Some(last), Some(status)) = (self.last, &self.row.status) else {
+            self.accounted = Some(instant);
+            return;
+        };
+        let from = self.accounted.unwrap_or(last);
+        self.accounted = Some(instant);
+        let whole = instant.saturating_duration_since(from);
+        let good_until = last + self.row.patience;
+        let overdue = instant.saturating_duration_since(good_until).min(whole);
+        let service = &self.row.service;
+        let overdue_from = now
+            .checked_sub(jiff::SignedDuration::try_from(overdue).unwrap_or_default())
+            .unwrap_or(now);
+        gained.note(service, status, overdue_from, whole.saturating_sub(overdue));
+        if *status != Status::Stopped {
+            gained.note(service, &Status::Down(String::new()), now, overdue);
+        }
+    }
+}
+
+fn clock_mark(is_doubtful: bool) -> BeatClock {
+    if is_doubtful {
+        BeatClock::Doubtful
+    } else {
+        BeatClock::Trusted
+    }
+}
+
 /// The current rows as the file in the data folder has them, for a command while nothing runs; empty where it cannot be read.
 /// Changes nothing.
-pub fn rows_on_disk(data: &Path) -> Vec<ServiceRow> {
-    history::read_rows(data)
+pub fn rows_on_disk(data: &Path, roster: &[Watched]) -> Vec<ServiceRow> {
+    history::read_rows(data, roster)
 }
 
-fn limited(status: Status) -> Status {
-    match status {
-        Status::Degraded(reason) => Status::Degraded(shortened(&reason)),
-        Status::Stuck(reason) => Status::Stuck(shortened(&reason)),
-        Status::Down(reason) => Status::Down(shortened(&reason)),
-        Status::Up | Status::Stopped => status,
-    }
-}
-
-/// At most [`TEXT_LIMIT`] bytes of a text, cut between characters.
-fn shortened(text: &str) -> String {
-    if text.len() <= TEXT_LIMIT {
+/// At most so many bytes of a text, cut between characters.
+fn shortened(text: &str, limit: usize) -> String {
+    if text.len() <= limit {
         return text.to_owned();
     }
-    let mut end = TEXT_LIMIT - '…'.len_utf8();
+    let mut end = limit - '…'.len_utf8();
     while !text.is_char_boundary(end) {
         end -= 1;
     }

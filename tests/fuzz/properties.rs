@@ -34,7 +34,7 @@ use photo_factory::librarian::kind::{HEAD, SidecarKind, Told, tell};
 use photo_factory::librarian::metadata::tags::{Status, Tag, Tags};
 use photo_factory::librarian::metadata::{Reader, interpret};
 use photo_factory::librarian::{date, settle, shot, sidecar};
-use photo_factory::monitor::{Service, parsed_row, row_record};
+use photo_factory::monitor::{Service, Watched, parsed_row, row_record};
 
 /// Inputs longer than this are not asked for.
 pub const LONGEST: usize = 64 << 10;
@@ -311,9 +311,13 @@ pub fn storage_marker(input: &[u8]) {
 
 /// The last heartbeat of a service, as the history keeps it.
 pub fn heartbeats(input: &[u8]) {
-    if let Some(row) = parsed_row(Service::Librarian, input) {
+    let watched = Watched {
+        service: Service::LIBRARIAN,
+        interval: std::time::Duration::from_secs(60),
+    };
+    if let Some(row) = parsed_row(&watched, input) {
         let stored = row_record(&row).unwrap();
-        assert_eq!(parsed_row(Service::Librarian, &stored), Some(row));
+        assert_eq!(parsed_row(&watched, &stored), Some(row));
     }
 }
 

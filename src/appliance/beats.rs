@@ -1,0 +1,246 @@
+//! The heartbeats of what runs in this process: the librarian's from its progress, the ledger's from a probe of it, the page's from
+//! asking it, the monitor's own from the rounds that its watchers finish.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use smol::{Timer, unblock};
+
+use super::now;
+use crate::asset::{bytes_text, shown};
+use crate::dashboard::client::{self, Answer};
+use crate::disk::Standing;
+use crate::ledger::Degraded;
+use crate::librarian::Line;
+use crate::monitor::{Live, Monitor, Report, Service, Status};
+
+/// With files waiting, a line that moved nothing for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(600);
+
+/// How often a ledger that is down is tried again.
+const MEND_EVERY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether a service has fallen silent.
+const SILENCE_EVERY: Duration = Duration::from_secs(60);
+
+/// The route that says whether the page answers.
+const HEALTH: &str = "/healthz";
+
+/// When each watcher of the monitor finished its last round: its own beat comes from these.
+#[derive(Debug, Default)]
+pub(super) struct Rounds(Mutex<BTreeMap<&'static str, Instant>>);
+
+impl Rounds {
+    /// A watcher begins, or has finished a round.
+    pub(super) fn note(&self, watcher: &'static str) {
+        let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.insert(watcher, Instant::now());
+    }
+
+    /// How the monitor is: a watcher that does not come back makes it stuck.
+    fn report(&self, patience: Duration) -> Report {
+        let rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = rounds.iter().find(|(_, at)| at.elapsed() > patience);
+        let status = hangs.map_or(Status::Up, |(watcher, at)| {
+            Status::Stuck(format!(
+                "looking at {watcher} has not come back for {} minutes",
+                at.elapsed().as_secs() / 60
+            ))
+        });
+        Report::from(status).doing(format!("watchers at work: {}", rounds.len()))
+    }
+}
+
+/// The librarian's beats.
+pub(super) async fn librarian(line: Arc<Line>, monitor: Arc<Monitor>) {
+    let every = line.config.monitor.librarian_every;
+    loop {
+        report(&line, &monitor).await;
+        Timer::after(every).await;
+    }
+}
+
+/// One beat of the librarian, from its progress: a line that has work and moves nothing is stuck.
+pub(super) async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
+    let depth = line.progress.depth();
+    let status = status(line);
+    let task = match (&status, line.progress.current()) {
+        (Status::Up | Status::Degraded(_), Some(path)) if depth > 0 => {
+            format!("filing {}", shown(&path))
+        }
+        (Status::Up, _) => "watching the inbox".to_owned(),
+        _ => "waiting".to_owned(),
+    };
+    let report = Report::from(status.clone()).doing(task).with_queue(depth);
+    let seen = Live {
+        source: TASK.to_owned(),
+        state: match &status {
+            Status::Stuck(_) => "runs, and makes no progress",
+            _ => "runs",
+        }
+        .to_owned(),
+        status: match status {
+            Status::Stuck(why) => Status::Stuck(why),
+            _ => Status::Up,
+        },
+    };
+    let monitor = Arc::clone(monitor);
+    // A beat that tells of a change is written to the disk.
+    unblock(move || {
+        monitor.see(&Service::LIBRARIAN, TASK, Some(seen));
+        monitor.beat(&Service::LIBRARIAN, report, now());
+    })
+    .await;
+}
+
+/// The source of what is seen of our own tasks.
+const TASK: &str = "its task";
+
+fn status(line: &Line) -> Status {
+    let idle = line
+        .progress
+        .moved()
+        .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
+    let watch = line.vault.watch();
+    let away = line.source_away();
+    match watch.standing(Instant::now()) {
+        Standing::Unusable(unusable) => Status::Down(unusable.to_string()),
+        Standing::Silent(since) => {
+            let seconds = since.as_secs();
+            Status::Stuck(format!("Storage has not answered for {seconds} s"))
+        }
+        Standing::NotAsked | Standing::Here if away.is_some() => {
+            Status::Down(away.unwrap_or_default())
+        }
+        Standing::NotAsked | Standing::Here => {
+            let is_stuck =
+                line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER;
+            match line.ledger_full().or_else(|| watch.full()) {
+                Some(full) => Status::Degraded(full),
+                None if is_stuck => Status::Stuck(format!(
+                    "nothing was filed for {} minutes though files wait: is the disk answering?",
+                    idle.as_secs() / 60
+                )),
+                None => line.ledger.degraded().map_or(Status::Up, |degraded| {
+                    Status::Degraded(without_ledger(&degraded))
+                }),
+            }
+        }
+    }
+}
+
+/// The beats of the ledger, from a real small read and write.
+pub(super) async fn ledger(line: Arc<Line>, monitor: Arc<Monitor>, rounds: Arc<Rounds>) {
+    let every = line.config.monitor.services_every;
+    rounds.note("the ledger");
+    loop {
+        let (line, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
+        unblock(move || {
+            let report = ledger_report(&line);
+            recorder.beat(&Service::FACTORY_DB, report, now());
+        })
+        .await;
+        rounds.note("the ledger");
+        Timer::after(every).await;
+    }
+}
+
+fn ledger_report(line: &Line) -> Report {
+    let asked = Instant::now();
+    let status = line
+        .ledger
+        .probe(now())
+        .map_or_else(|error| Status::Down(error.to_string()), |()| Status::Up);
+    let took = asked.elapsed();
+    let size = std::fs::metadata(line.ledger.path()).map_or(0, |file| file.len());
+    let written = line.ledger.last_write().map_or_else(
+        || "nothing written since the start".to_owned(),
+        |ago| format!("last commit {} min ago", ago.as_secs() / 60),
+    );
+    Report::from(status)
+        .doing(format!("probe of {}; {written}", bytes_text(size)))
+        .answered_in(took)
+}
+
+/// The beats of the page, from asking it as a browser would; and of the monitor itself.
+pub(super) async fn page(
+    data: PathBuf,
+    every: Duration,
+    monitor: Arc<Monitor>,
+    rounds: Arc<Rounds>,
+) {
+    rounds.note("the page");
+    loop {
+        let (data, recorder) = (data.clone(), Arc::clone(&monitor));
+        let own = rounds.report(every * 3);
+        unblock(move || {
+            let asked = Instant::now();
+            let status = match client::ask(&data, HEALTH, &mut std::io::sink()) {
+                Ok(Answer::Done) => Status::Up,
+                Ok(Answer::NotRunning) => Status::Down(
+                    "its socket in Data is gone: restart Photo Factory to get it back".to_owned(),
+                ),
+                Err(error) => Status::Down(error.to_string()),
+            };
+            let report = Report::from(status)
+                .doing("answering")
+                .answered_in(asked.elapsed());
+            recorder.beat(&Service::DASHBOARD, report, now());
+            recorder.beat(&Service::SERVICE_MONITOR, own, now());
+        })
+        .await;
+        rounds.note("the page");
+        Timer::after(every).await;
+    }
+}
+
+/// Looks whether a service has fallen silent.
+pub(super) async fn silence(monitor: Arc<Monitor>) {
+    loop {
+        Timer::after(SILENCE_EVERY).await;
+        monitor.look_for_silent(now());
+    }
+}
+
+/// While the ledger is down: says so at once, and tries it again and again. When it is back, what it tells of interrupted
+/// work is put right.
+pub(super) async fn mend_ledger(line: Arc<Line>, monitor: Arc<Monitor>) {
+    let mut was_down = false;
+    loop {
+        if let Some(degraded) = line.ledger.degraded() {
+            if !was_down {
+                let depth = line.progress.depth();
+                let librarian = Status::Degraded(without_ledger(&degraded));
+                let librarian = Report::from(librarian).with_queue(depth);
+                monitor.beat(&Service::LIBRARIAN, librarian, now());
+                let ledger = Status::Down(degraded.reason);
+                monitor.beat(&Service::FACTORY_DB, ledger.into(), now());
+            }
+            was_down = true;
+            let line = Arc::clone(&line);
+            // Its errors are told by `degraded`.
+            unblock(move || line.ledger.probe(now()).is_ok()).await;
+        }
+        if was_down && line.ledger.degraded().is_none() {
+            was_down = false;
+            // It may know of interrupted work that the journal did not.
+            line.vault.watch().note_interrupted();
+            monitor.beat(&Service::FACTORY_DB, Status::Up.into(), now());
+            let depth = line.progress.depth();
+            let librarian = Report::from(Status::Up).with_queue(depth);
+            monitor.beat(&Service::LIBRARIAN, librarian, now());
+        }
+        Timer::after(MEND_EVERY).await;
+    }
+}
+
+/// What the librarian says of itself while the ledger is down. Why that is down, the ledger says.
+fn without_ledger(degraded: &Degraded) -> String {
+    format!(
+        "the ledger can't be used; files noted in the journal meanwhile: {}. They go into the ledger by themselves",
+        degraded.journaled
+    )
+}
