@@ -25,7 +25,7 @@
 //! | [`config`] | what was typed, made usable | nobody |
 //! | [`librarian`] | the photo line | asset, disk, ledger, config |
 //! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
-//! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
+//! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at | asset, ledger, courier, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
 //! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |

@@ -16,9 +16,11 @@
 //! made while the wall clock was doubtful are marked, and moved to where they belong once its error is known.
 
 mod clock;
+pub mod docker;
 mod doubt;
 pub mod event;
 pub mod history;
+pub mod http_probe;
 mod record;
 pub mod rollup;
 pub mod service;
