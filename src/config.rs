@@ -102,6 +102,8 @@ pub struct Config {
     pub zone: TimeZone,
     /// The metadata worker, where one was found.
     pub worker: Option<PathBuf>,
+    /// The courier, where one was found.
+    pub courier: Option<PathBuf>,
 }
 
 /// What is wrong with what was typed, and what to do.
@@ -401,7 +403,8 @@ impl Config {
             verify_every,
             verify_limit,
             zone: TimeZone::system(),
-            worker: find_worker(),
+            worker: find_worker("photo-factory-exif"),
+            courier: find_worker("photo-factory-courier"),
         })
     }
 }
@@ -501,11 +504,10 @@ fn folder_named(variable: &str) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
-/// The metadata worker: beside the program (a build folder), or where the package installs it.
-fn find_worker() -> Option<PathBuf> {
+/// A worker: beside the program (a build folder), or where the package installs it.
+fn find_worker(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let folder = program.parent()?;
-    let name = "photo-factory-exif";
     [
         folder.join(name),
         folder.join("../libexec/photo-factory").join(name),

@@ -21,10 +21,11 @@
 //! | [`asset`] | the vocabulary: hash, kinds, capture time, flags. No I/O | nobody |
 //! | [`disk`] | the only room that changes files in Inbox and Storage | asset |
 //! | [`ledger`] | the memory: what stands in Originals (redb) | asset |
+//! | [`courier`] | messages to others and their answers, by a process of its own | nobody |
 //! | [`config`] | what was typed, made usable | nobody |
 //! | [`librarian`] | the photo line | asset, disk, ledger, config |
 //! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
-//! | [`monitor`] | heartbeats and their history (redb) | asset, ledger, config |
+//! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at | asset, ledger, courier, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
 //! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |
@@ -33,8 +34,9 @@
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |
 //!
-//! `tests/rooms.rs` holds the code to this table. Beside the rooms stand the metadata worker, `src/bin/photo-factory-exif.rs`,
-//! the only user of Exiv2, in a process of its own; and `src/kernel`, a crate of its own for the few calls that no crate
+//! `tests/rooms.rs` holds the code to this table. Beside the rooms stand two workers, in processes of their own: for metadata
+//! `src/bin/photo-factory-exif.rs`, the only user of Exiv2, and `src/bin/photo-factory-courier`, the only user of TLS and of
+//! HTTP and SMTP as a client; and `src/kernel`, a crate of its own for the few calls that no crate
 //! of ours wraps safely.
 //!
 //! # Deliberately absent
@@ -46,6 +48,7 @@ pub mod appliance;
 pub mod asset;
 pub mod cli;
 pub mod config;
+pub mod courier;
 pub mod dashboard;
 pub mod disk;
 pub mod doctor;

@@ -83,6 +83,10 @@ fn no_import_runs_in_a_circle() {
 fn each_outside_thing_is_named_in_its_own_room_only() {
     let homes = [
         ("rexiv2", vec!["bin"]),
+        ("ureq", vec!["bin"]),
+        ("rustls", vec!["bin"]),
+        ("rustls_native_certs", vec!["bin"]),
+        ("lettre", vec!["bin"]),
         ("redb", vec!["ledger", "monitor"]),
         ("tiny_http", vec!["dashboard"]),
         ("maud", vec!["dashboard"]),

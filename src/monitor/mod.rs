@@ -17,13 +17,16 @@
 
 pub mod board;
 mod clock;
+pub mod docker;
 mod doubt;
 pub mod event;
 mod history;
+pub mod http_probe;
 pub mod phones;
 mod record;
 pub mod rollup;
 pub mod service;
+pub mod syncthing;
 pub mod systemd;
 
 use std::collections::VecDeque;
