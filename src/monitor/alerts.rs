@@ -170,5 +170,11 @@ impl Alerts {
     }
 }
 
+/// This machine's name, as messages have it.
+pub fn host_name() -> String {
+    let system = rustix::system::uname();
+    system.nodename().to_string_lossy().into_owned()
+}
+
 #[cfg(test)]
 mod tests;
