@@ -22,7 +22,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::event::Turn;
-use crate::config::alerts::Target;
+use crate::config::alerts::{SecretFile, Target};
 use crate::courier::Courier;
 use outbox::{Outbox, Saved};
 
@@ -143,16 +143,23 @@ impl Alerts {
         has_changed
     }
 
-    /// The names of the targets that could not be told something, and why not.
-    pub fn troubles(&self) -> Vec<(&str, &str)> {
-        let troubles = self.outboxes.iter().filter_map(|outbox| {
-            let why = outbox.trouble()?;
-            Some((outbox.target().name.as_str(), why))
-        });
-        troubles.collect()
+    /// What the owner should know of the targets: whom nothing reaches and why, and which secrets are none.
+    pub fn notices(&self) -> Vec<String> {
+        let mut notices = Vec::new();
+        for outbox in &self.outboxes {
+            let name = &outbox.target().name;
+            if let Some(why) = outbox.trouble() {
+                notices.push(format!("No alert reaches {name}: it {why}."));
+            }
+            let secret = outbox.target().secret();
+            if let Some(exposed) = secret.and_then(SecretFile::exposed) {
+                notices.push(format!("The secret of the alerts to {name}: {exposed}."));
+            }
+        }
+        notices
     }
 
-    /// How many incidents no target heard of, after a day of trying.
+    /// How many alerts were given up, over all targets, after a day of trying.
     pub fn dropped(&self) -> u64 {
         self.outboxes.iter().map(Outbox::dropped).sum()
     }

@@ -11,8 +11,8 @@ use crate::config::alerts::QuietHours;
 /// clock jumps.
 pub fn is_quiet(hours: QuietHours, now: Timestamp, zone: &TimeZone) -> bool {
     let today = zone.to_datetime(now).date();
-    let begin_yesterday = today.saturating_sub(1.day());
-    [begin_yesterday, today].into_iter().any(|day| {
+    let yesterday = today.saturating_sub(1.day());
+    [yesterday, today].into_iter().any(|day| {
         let last_day = if hours.from < hours.to {
             day
         } else {
