@@ -1,4 +1,4 @@
-//! `alert --test`, through the real binary, to receivers on loopback.
+//! Alerts, and `alert --test` through the real binary, to receivers on loopback.
 
 #![allow(
     clippy::disallowed_methods,
@@ -15,8 +15,14 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc::channel;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use photo_factory::config::Config;
+use photo_factory::courier::Courier;
+use photo_factory::monitor::alerts::{Alerts, Incident, Moment};
+use photo_factory::monitor::event::Turn;
 use receivers::{Manners, certificate, http, listen, request, smtp, tls};
 use serde_json::Value;
 
@@ -245,4 +251,53 @@ fn a_name_or_a_setting_that_there_is_not_is_told_with_those_that_there_are() {
     let (code, said) = alert(&root("unknown-key", &settings), &["--test"]);
     assert_eq!(code, 1);
     assert!(said.contains("did you mean `quiet_hours`?"), "{said}");
+}
+
+#[test]
+fn an_incident_and_after_a_restart_its_end_reach_the_target() {
+    let (port, heard) = http(OK);
+    let settings = format!(
+        "[alerts.hook]\nkind = 'webhook'\nurl = 'http://127.0.0.1:{port}/'\nafter_seconds = 0\ndigest_seconds = 0\n"
+    );
+    let config = Config::read(Some(&root("incident", &settings)), None, None).unwrap();
+    let courier = PathBuf::from(env!("CARGO_BIN_EXE_photo-factory-courier"));
+    let begin = |state: &[u8]| {
+        let courier = Courier::new(Some(courier.clone()));
+        let host = "factory".to_owned();
+        Alerts::new(&config.alerts, courier, TimeZone::UTC, host, state, now())
+    };
+    let incident = |turn| Incident {
+        key: "service/syncthing".to_owned(),
+        title: "Syncthing is down".to_owned(),
+        text: "Start it.".to_owned(),
+        at: now().wall,
+        turn,
+        urgent: true,
+    };
+    let mut alerts = begin(b"");
+    alerts.take(&incident(Turn::Opened), now());
+    assert!(alerts.send_due(now));
+    assert_eq!(alerts.notices(), Vec::<String>::new());
+    let json = body(&heard.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(
+        (json["state"].as_str(), json["host"].as_str()),
+        (Some("open"), Some("factory"))
+    );
+    assert_eq!(json["incidents"][0]["key"], "service/syncthing");
+
+    let mut alerts = begin(&alerts.state(now()));
+    alerts.take(&incident(Turn::Opened), now());
+    assert!(!alerts.send_due(now), "told twice");
+    alerts.take(&incident(Turn::Closed), now());
+    assert!(alerts.send_due(now));
+    let json = body(&heard.recv_timeout(PATIENCE).unwrap());
+    assert_eq!(json["state"], "closed");
+    assert!(alerts.open_keys().is_empty());
+}
+
+fn now() -> Moment {
+    Moment {
+        instant: Instant::now(),
+        wall: Timestamp::now(),
+    }
 }

@@ -110,7 +110,7 @@ impl Alerts {
     }
 
     /// Keys of the incidents that have begun and not ended, in order. After a restart, those that are over by now are to be
-    /// reported as closed.
+    /// reported as closed, and those that last once more as opened: a target that is new does not know of them.
     pub fn open_keys(&self) -> Vec<&str> {
         let mut keys: Vec<_> = self.outboxes.iter().flat_map(Outbox::open_keys).collect();
         keys.sort_unstable();

@@ -124,7 +124,7 @@ impl Message {
             "open"
         } else if has(Told::Over) || has(Told::CameAndWent) {
             "closed"
-        } else if self.items.is_empty() {
+        } else if self.items.is_empty() && self.uncounted == 0 {
             "test"
         } else {
             "news"
@@ -134,7 +134,7 @@ impl Message {
     /// One line: the incident's title, or how many there are of what.
     pub fn title(&self) -> String {
         match self.items.as_slice() {
-            [] => return "A test: alerts arrive".to_owned(),
+            [] if self.uncounted == 0 => return "A test: alerts arrive".to_owned(),
             [item] if self.uncounted == 0 => {
                 return match item.told {
                     Told::Began | Told::News => item.title.clone(),
@@ -185,7 +185,8 @@ impl Message {
         let more = self.items.len() - told + self.uncounted;
         if more > 0 {
             // Writing to a string can't fail.
-            writeln!(text, "\nand {more} more; the page has them all").unwrap_or_default();
+            let and = if told > 0 { "\nand " } else { "" };
+            writeln!(text, "{and}{more} more; the page has them all").unwrap_or_default();
         }
         text
     }

@@ -214,6 +214,7 @@ impl Outbox {
             return None;
         }
         let mut items = self.items();
+        let mut uncounted = self.uncounted;
         if self
             .target
             .quiet_hours
@@ -221,8 +222,9 @@ impl Outbox {
         {
             let wakes = |item: &Item| item.urgent && item.told != Told::Over;
             items.retain(|(_, item)| self.target.urgent_in_quiet_hours && wakes(item));
+            uncounted = 0;
         }
-        if items.is_empty() {
+        if items.is_empty() && uncounted == 0 {
             return None;
         }
         // What is urgent and what is new first: the message may not hold all.
@@ -230,7 +232,7 @@ impl Outbox {
         let mut on_its_way = OnItsWay {
             told: Vec::new(),
             news: Vec::new(),
-            uncounted: self.uncounted,
+            uncounted,
         };
         for (key, item) in &items {
             let tried = if let (Told::News, Some(news)) = (item.told, self.news.get_mut(key)) {
@@ -247,7 +249,7 @@ impl Outbox {
         self.on_its_way = Some(on_its_way);
         Some(Message {
             items: items.into_iter().map(|(_, item)| item).collect(),
-            uncounted: self.uncounted,
+            uncounted,
         })
     }
 

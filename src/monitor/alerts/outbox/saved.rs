@@ -27,7 +27,7 @@ struct SavedCase {
     key: String,
     case: Case,
     /// Milliseconds in which it may end without being told.
-    settles_in: Option<u64>,
+    settles_in: u64,
 }
 
 impl Outbox {
@@ -40,7 +40,7 @@ impl Outbox {
         let cases = self.cases.iter().map(|(key, case)| SavedCase {
             key: key.clone(),
             case: case.clone(),
-            settles_in: self.settling.get(key).map(|until| left(*until)),
+            settles_in: self.settling.get(key).map_or(0, |until| left(*until)),
         });
         Saved {
             busy_for: left(self.free_at),
@@ -62,8 +62,8 @@ impl Outbox {
             settles_in,
         } in saved.cases.into_iter().take(MOST)
         {
-            if let Some(millis) = settles_in {
-                let until = in_time(millis, self.target.after);
+            if !case.has_lasted && !case.is_told {
+                let until = in_time(settles_in, self.target.after);
                 self.settling.insert(key.clone(), until);
             }
             self.cases.insert(key, case);

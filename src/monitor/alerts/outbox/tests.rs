@@ -229,6 +229,28 @@ fn a_storm_of_news_is_bounded_and_counted() {
 }
 
 #[test]
+fn incidents_beyond_what_is_remembered_are_told_as_a_number() {
+    let mut scene = by_day();
+    for number in 0..MOST {
+        scene.opens(&format!("service/{number}"));
+    }
+    scene.after(120);
+    assert!(!scene.sends().is_empty());
+    scene.opens("one more");
+    scene.after(300);
+    let message = scene.outbox.due(scene.now()).expect("must be due");
+    assert_eq!(message.title(), "1 notice");
+    assert_eq!(message.state(), "news");
+    assert_eq!(
+        message.text(&TimeZone::UTC),
+        "1 more; the page has them all\n"
+    );
+    scene.outbox.sent(scene.now());
+    scene.after(300);
+    assert_eq!(scene.sends(), "");
+}
+
+#[test]
 fn one_that_flaps_makes_no_more_than_one_message_a_digest() {
     let mut scene = by_day();
     scene.opens("a");
