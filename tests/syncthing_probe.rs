@@ -475,3 +475,45 @@ fn a_page_on_a_unix_socket_is_asked_there() {
     let sight = scene.look(&mut watcher, Clear::Never, Instant::now());
     assert!(is_up(&sight), "{sight:#?}");
 }
+
+#[test]
+fn a_folder_made_send_and_receive_later_deletes_what_was_cleared_before_and_that_is_said_beforehand()
+ {
+    let Some(mut scene) = Scene::new("later") else {
+        return;
+    };
+    scene.inbox.start("receiveonly", &scene.phone);
+    scene.phone.start("sendreceive", &scene.inbox);
+    let sent = scene.root.join("phone/a.jpg");
+    let received = scene.root.join("inbox/a.jpg");
+    fs::write(&sent, "a photo").unwrap();
+    scene.phone.post("/rest/db/scan?folder=camera");
+    assert!(
+        wait_until(PATIENCE, || received.exists()),
+        "{}",
+        scene.inbox.log()
+    );
+    fs::remove_file(&received).unwrap();
+    scene.inbox.post("/rest/db/scan?folder=camera");
+    let (phone, here) = (
+        json!({"type": "sendreceive"}),
+        json!({"type": "receiveonly"}),
+    );
+    scene.wait_for_the_delete(0, &phone, &here);
+    let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
+    assert!(
+        sight.verdict.what.contains("made Send & Receive later"),
+        "{sight:#?}"
+    );
+    assert!(sent.exists());
+
+    let mut watcher = scene.watcher();
+    set(&scene.inbox, &json!({"type": "sendreceive"}));
+    assert!(
+        wait_until(PATIENCE, || !sent.exists()),
+        "{}",
+        scene.phone.log()
+    );
+    let sight = scene.look(&mut watcher, Clear::Safe, Instant::now());
+    assert!(!sight.phone_copies_stay(Instant::now()));
+}

@@ -1,4 +1,5 @@
-//! What the monitor asks of others: containers, and pages of the owner's choosing.
+//! What the monitor asks of others: containers, pages of the owner's choosing, and a Syncthing in states that a real one is not
+//! easily brought into.
 
 #![allow(
     clippy::disallowed_methods,
@@ -11,6 +12,7 @@
 mod docker;
 mod pages;
 mod server;
+mod syncthing;
 
 use photo_factory::courier::Courier;
 

@@ -1,4 +1,4 @@
-//! Servers on loopback and on Unix sockets that give each path its answer.
+//! Plain HTTP servers on loopback and on Unix sockets that give each path its answer.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -39,6 +39,13 @@ fn serve<S: Read + Write>(mut stream: S, answer: &impl Fn(&str) -> Answer) -> Op
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|read| read > 0) {
         head.push(byte[0]);
+        // The first byte of TLS, which is not spoken here.
+        if head == [0x16] {
+            stream
+                .write_all(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+                .unwrap_or_default();
+            return None;
+        }
     }
     let head = String::from_utf8(head).unwrap();
     let path = head.split(' ').nth(1).unwrap_or_default();
