@@ -1,5 +1,6 @@
 //! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
 
+pub mod alerts;
 mod monitor;
 
 use std::collections::BTreeMap;
@@ -102,6 +103,8 @@ pub struct Config {
     pub zone: TimeZone,
     /// The metadata worker, where one was found.
     pub worker: Option<PathBuf>,
+    /// Where alerts go.
+    pub alerts: Vec<alerts::Target>,
     /// The courier, where one was found.
     pub courier: Option<PathBuf>,
 }
@@ -164,6 +167,7 @@ struct Typed {
     monitor: monitor::TypedMonitor,
     syncthing: monitor::TypedSyncthing,
     probes: BTreeMap<String, monitor::TypedProbe>,
+    alerts: BTreeMap<String, alerts::TypedTarget>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -260,7 +264,7 @@ struct TypedVerify {
 }
 
 /// Every known key, by section: what `Typed` reads. The tables of the sections in [`NAMED`] have names of the owner's choosing.
-const KNOWN: [(&str, &[&str]); 7] = [
+const KNOWN: [(&str, &[&str]); 8] = [
     (
         "inbox",
         &[
@@ -278,10 +282,11 @@ const KNOWN: [(&str, &[&str]); 7] = [
     ("monitor", monitor::MONITOR_KEYS),
     ("syncthing", monitor::SYNCTHING_KEYS),
     ("probes", monitor::PROBE_KEYS),
+    ("alerts", alerts::KEYS),
 ];
 
-/// Sections of named tables: `[probes.NAME]`.
-const NAMED: [&str; 1] = ["probes"];
+/// Sections of named tables: `[probes.NAME]`, `[alerts.NAME]`.
+const NAMED: [&str; 2] = ["probes", "alerts"];
 
 impl Config {
     /// Reads the settings: `root` (default: the current folder), then `file` (default: `photo-factory.toml` in the root,
@@ -372,9 +377,11 @@ impl Config {
         };
         let monitor = MonitorSettings::usable(&root, typed.monitor, typed.syncthing, typed.probes)
             .map_err(|what| wrong(&what))?;
+        let alerts = alerts::usable(&root, typed.alerts).map_err(|what| wrong(&what))?;
         Ok(Self {
             reserve,
             monitor,
+            alerts,
             inbox: root.join(
                 typed
                     .inbox

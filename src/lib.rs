@@ -22,10 +22,10 @@
 //! | [`disk`] | the only room that changes files in Inbox and Storage | asset |
 //! | [`ledger`] | the memory: what stands in Originals (redb) | asset |
 //! | [`courier`] | messages to others and their answers, by a process of its own | nobody |
-//! | [`config`] | what was typed, made usable | nobody |
+//! | [`config`] | what was typed, made usable | courier |
 //! | [`librarian`] | the photo line | asset, disk, ledger, config |
 //! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
-//! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at | asset, ledger, courier, config |
+//! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at; alerts | asset, ledger, courier, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
 //! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |

@@ -30,8 +30,8 @@ impl Doctor {
 }
 
 /// The program's commands that a check may tell to type.
-const COMMANDS: [&str; 8] = [
-    "run", "ingest", "inspect", "status", "export", "verify", "rebuild", "doctor",
+const COMMANDS: [&str; 9] = [
+    "run", "ingest", "inspect", "status", "export", "verify", "rebuild", "doctor", "alert",
 ];
 
 /// How the program was called: what it tells to type begins with that, so that it can be pasted.

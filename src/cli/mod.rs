@@ -9,6 +9,7 @@ macro_rules! say {
     };
 }
 
+pub mod alert;
 pub mod doctor;
 pub mod export;
 pub mod ingest;
@@ -60,6 +61,7 @@ enum Command {
     Verify(verify::Verify),
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
+    Alert(alert::Alert),
 }
 
 impl Command {
@@ -70,7 +72,7 @@ impl Command {
             Self::Ingest(ingest) => ingest.writes(),
             Self::Verify(verify) => verify.writes(),
             Self::Doctor(doctor) => doctor.writes(),
-            Self::Inspect(_) | Self::Status(_) | Self::Export(_) => false,
+            Self::Inspect(_) | Self::Status(_) | Self::Export(_) | Self::Alert(_) => false,
         }
     }
 }
@@ -199,6 +201,10 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
         Command::Rebuild(rebuild) => {
             log_to(arguments.verbose, None);
             Ok(rebuild::rebuild(&rebuild, &config)?)
+        }
+        Command::Alert(alert) => {
+            log_to(arguments.verbose, None);
+            Ok(alert::alert(&alert, &config)?)
         }
         Command::Export(export) => {
             log_to(arguments.verbose, None);

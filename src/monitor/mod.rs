@@ -15,6 +15,7 @@
 //! board without a battery-backed clock starts in the past and jumps: a jump must neither prune history nor raise an alarm. Beats
 //! made while the wall clock was doubtful are marked, and moved to where they belong once its error is known.
 
+pub mod alerts;
 pub mod board;
 mod clock;
 pub mod docker;

@@ -65,33 +65,51 @@ fn no_failure_quotes_what_was_asked() {
     }
 }
 
-#[test]
-fn nothing_secret_stands_in_the_arguments_or_the_environment_of_the_process() {
+/// Has the courier ask, and meanwhile reads these files of every courier that runs for this test's process.
+fn while_it_waits(files: &'static [&'static str]) -> Vec<String> {
     let (tell, shown) = std::sync::mpsc::channel();
     let own = std::process::id();
     let port = receivers::listen(move |mut stream| {
-        // While it waits for the answer, everything that it was given is there.
         for process in std::fs::read_dir("/proc").unwrap() {
             let process = process.unwrap().path();
-            let status = std::fs::read_to_string(process.join("status")).unwrap_or_default();
-            if !status.contains(&format!("\nPPid:\t{own}\n")) {
-                continue;
-            }
-            let given = ["cmdline", "environ"].map(|file| {
+            let read = |file: &str| {
                 let bytes = std::fs::read(process.join(file)).unwrap_or_default();
                 String::from_utf8_lossy(&bytes).into_owned()
-            });
-            if given[0].contains("photo-factory-courier") {
-                tell.send(given).unwrap();
+            };
+            let is_ours = read("status").contains(&format!("\nPPid:\t{own}\n"));
+            if is_ours && read("cmdline").contains("photo-factory-courier") {
+                for file in files {
+                    tell.send(read(file)).unwrap();
+                }
             }
         }
         receivers::request(&mut stream);
     });
     courier().round().unwrap().ask(&request(port)).unwrap_err();
-    let shown: Vec<_> = shown.try_iter().flatten().collect();
+    let shown: Vec<_> = shown.try_iter().collect();
     assert!(!shown.is_empty(), "no courier was seen");
+    shown
+}
+
+#[test]
+fn nothing_secret_stands_in_the_arguments_or_the_environment_of_the_process() {
+    let shown = while_it_waits(&["cmdline", "environ"]);
     assert!(
         shown.iter().all(|text| !text.contains("secret")),
         "{shown:?}"
     );
+}
+
+#[test]
+fn the_process_can_gain_no_rights_and_leaves_no_core() {
+    let shown = while_it_waits(&["status", "limits"]);
+    // One of another test may only just have started.
+    let is_confined = shown.chunks(2).any(|process| {
+        let core = process[1]
+            .lines()
+            .find(|line| line.starts_with("Max core file size"));
+        let limit = core.and_then(|line| line.split_whitespace().nth(4));
+        process[0].contains("NoNewPrivs:\t1\n") && limit == Some("0")
+    });
+    assert!(is_confined, "{shown:?}");
 }
