@@ -1,24 +1,34 @@
 //! A made-up Syncthing: one that migrates, one behind another's port, one that changes its mind about TLS.
 
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use photo_factory::config::{Clear, SyncthingSettings};
 use photo_factory::monitor::service::Status;
+use photo_factory::monitor::syncthing::settings_file::search;
 use photo_factory::monitor::syncthing::{Sight, Watcher};
 
 use crate::{courier, server};
 
-fn look(url: &str, pin: Option<&str>) -> Sight {
+const INTERVAL: Duration = Duration::from_secs(300);
+
+fn watcher(url: Option<&str>, pin: Option<&str>) -> Watcher {
     let settings = SyncthingSettings {
-        url: Some(url.to_owned()),
+        url: url.map(str::to_owned),
         api_key: Some("hush".to_owned()),
         api_key_file: None,
     };
-    let mut watcher = Watcher::new(settings, Duration::from_secs(300), pin.map(str::to_owned));
-    let inbox = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    watcher.look(&courier(), inbox, Clear::Safe, Instant::now())
+    Watcher::new(settings, INTERVAL, pin.map(str::to_owned))
+}
+
+fn inbox() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
+fn look(url: &str, pin: Option<&str>) -> Sight {
+    watcher(Some(url), pin).look(&courier(), inbox(), Clear::Safe, Instant::now())
 }
 
 #[test]
@@ -99,4 +109,41 @@ fn answers_that_make_no_sense_are_told() {
         sight.warnings[0].contains("/rest/system/version"),
         "{sight:#?}"
     );
+}
+
+#[test]
+fn one_that_is_away_is_asked_more_and_more_rarely_up_to_the_interval() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap();
+    let nobody = closed.local_addr().unwrap().to_string();
+    drop(closed);
+    let mut watcher = watcher(Some(&nobody), None);
+    assert_eq!(watcher.next_look(), None);
+    let mut now = Instant::now();
+    let mut pauses = Vec::new();
+    for _ in 0..8 {
+        let sight = watcher.look(&courier(), inbox(), Clear::Safe, now);
+        assert!(matches!(sight.status, Some(Status::Down(_))), "{sight:#?}");
+        let next = watcher.next_look().unwrap();
+        pauses.push((next - now).as_secs());
+        now = next;
+    }
+    assert_eq!(pauses, [5, 10, 20, 40, 80, 160, 300, 300]);
+}
+
+#[test]
+fn where_there_is_none_that_is_no_trouble_and_how_to_name_one_is_said() {
+    let is_there = TcpStream::connect("127.0.0.1:8384").is_ok();
+    let found = search(inbox());
+    if is_there || !found.found.is_empty() || !found.closed.is_empty() {
+        println!("skipped: a look where there is none needs a machine without Syncthing");
+        return;
+    }
+    let mut watcher = watcher(None, None);
+    let now = Instant::now();
+    let sight = watcher.look(&courier(), inbox(), Clear::Safe, now);
+    assert_eq!(sight.status, None);
+    assert!(sight.warnings.is_empty(), "{sight:#?}");
+    assert!(sight.notices[0].contains("[syncthing]"), "{sight:#?}");
+    assert_eq!(watcher.next_look(), Some(now + INTERVAL));
+    assert!(!sight.phone_copies_stay(now));
 }

@@ -11,7 +11,8 @@
 //! | Send Only | Receive Only, with `ignoreDelete` | kept; what is deleted on the phone is filed all the same |
 //!
 //! The phone's side can't be seen from here, so only Receive Only here makes it certain that copies stay; and only as long as it is
-//! left so. Made Send & Receive later, the folder tells the phones of everything that was cleared before, and they delete it.
+//! left so. Made Send & Receive later, the folder tells the phones of everything that was cleared before, and all but Send Only ones
+//! delete it (tried with 1.19).
 
 use super::folder::{Folder, Kind};
 use crate::config::Clear;
