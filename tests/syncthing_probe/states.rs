@@ -24,7 +24,7 @@ fn a_folder_of_a_type_that_brings_nothing_to_file_is_told() {
         scene.inbox.start(kind, &scene.phone);
         let sight = scene.look(&mut scene.watcher(), Clear::Never, Instant::now());
         assert!(reason(&sight).contains(says), "{sight:#?}");
-        assert!(!sight.phone_copies_stay(Instant::now()));
+        assert!(!sight.phone_copies_stay_until().is_some());
     }
 }
 
@@ -88,7 +88,7 @@ fn with_tls_the_first_certificate_is_kept_and_another_one_gets_no_key() {
         matches!(sight.status, Some(Status::Degraded(_)))
     });
     assert_eq!(reason(&sight), "another certificate than before");
-    assert!(sight.facts.is_none() && !sight.phone_copies_stay(Instant::now()));
+    assert!(sight.facts.is_none() && !sight.phone_copies_stay_until().is_some());
     assert_eq!(
         later.pin(),
         Some(pin.as_str()),
@@ -124,7 +124,7 @@ fn without_a_key_it_is_alive_and_with_a_wrong_one_that_is_said() {
     let mut wrong = watcher_at(&page, Some("not-the-key"), None);
     let sight = scene.look(&mut wrong, Clear::Safe, Instant::now());
     assert_eq!(reason(&sight), "it refuses the key");
-    assert!(!sight.phone_copies_stay(Instant::now()));
+    assert!(!sight.phone_copies_stay_until().is_some());
 }
 
 #[test]
@@ -140,7 +140,7 @@ fn a_pause_and_a_lost_marker_are_seen() {
     fs::remove_dir(scene.root.join("inbox/.stfolder")).unwrap();
     let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
     assert_eq!(reason(&sight), "the inbox's folder marker is missing");
-    assert!(!sight.phone_copies_stay(Instant::now()));
+    assert!(!sight.phone_copies_stay_until().is_some());
     // It answers with the error, and remembers it.
     let scan = "/rest/db/scan?folder=camera";
     let (code, said) = http(&scene.inbox.page, "POST", scan, &[("X-API-Key", KEY)]);
