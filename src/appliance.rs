@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "the daemon's clock is here")]
 
 mod beats;
+mod others;
 mod tend;
 mod watchers;
 
@@ -22,6 +23,7 @@ use smol::{LocalExecutor, Task, Timer, channel, unblock};
 
 use crate::asset::shown;
 use crate::config::Config;
+use crate::courier::Courier;
 use crate::dashboard::http::{ServeError, Server, Site};
 use crate::dashboard::overview::{Activity, Overview};
 use crate::factory::{Factory, Notices, OpenError};
@@ -122,6 +124,7 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
             monitor: Arc::clone(&monitor),
             notices: Arc::clone(&factory.notices),
             verified: verification.said(),
+            courier: Courier::new(factory.config.courier.clone()),
             rounds: Arc::new(Rounds::default()),
         }
         .start(&executor, fates);
@@ -161,6 +164,7 @@ struct Services {
     monitor: Arc<Monitor>,
     notices: Arc<Notices>,
     verified: Saying,
+    courier: Courier,
     rounds: Arc<Rounds>,
 }
 
@@ -170,6 +174,7 @@ impl Services {
         let line = || Arc::clone(&self.line);
         let monitor = || Arc::clone(&self.monitor);
         let rounds = || Arc::clone(&self.rounds);
+        let courier = || self.courier.clone();
         let verified = self.verified.clone();
         let teller = (line(), monitor());
         executor
@@ -192,6 +197,9 @@ impl Services {
             executor.spawn(beats::mend_ledger(line(), monitor())),
             executor.spawn(watchers::board(line(), monitor(), verified, rounds())),
             executor.spawn(watchers::units(line(), monitor(), rounds())),
+            executor.spawn(others::syncthing(line(), monitor(), courier(), rounds())),
+            executor.spawn(others::containers(line(), monitor(), courier(), rounds())),
+            executor.spawn(others::pages(line(), monitor(), courier(), rounds())),
             executor.spawn(rest(line())),
         ]
     }

@@ -13,11 +13,13 @@ use smol::{LocalExecutor, channel};
 use super::{Ended, draws_progress, inspect};
 use crate::appliance::now;
 use crate::asset::{LeftBecause, shown};
-use crate::config::Config;
+use crate::config::{Clear, Config};
+use crate::courier::Courier;
 use crate::disk::Source;
 use crate::factory::Factory;
 use crate::ledger::Degraded;
 use crate::librarian::{Fate, Inbox, Line, Report, Scope};
+use crate::monitor::syncthing::{PIN_FILE, Watcher};
 
 /// Take everything in the inbox once, and end.
 #[derive(FromArgs, Debug)]
@@ -59,6 +61,9 @@ struct Summary {
     others: BTreeMap<PathBuf, Fate>,
 }
 
+/// Half of how long what Syncthing said counts in a pass: nobody asks it again meanwhile.
+const PASS_LASTS: Duration = Duration::from_secs(1800);
+
 /// Carries out the command.
 pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::error::Error>> {
     let places = places(asked, &config)?;
@@ -72,7 +77,11 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
         let line = if asked.copy {
             factory.copying_line(Source::open(&source)?)
         } else {
-            factory.inbox_line(true)?
+            let line = factory.inbox_line(true)?;
+            if line.clear == Clear::Safe {
+                ask_syncthing(&line);
+            }
+            line
         };
         pass(&line, scope, asked.json, &mut summary);
     }
@@ -88,6 +97,18 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
         asked.json,
         degraded.as_ref(),
     ))
+}
+
+/// Asks Syncthing whether the phones keep their copies: names are cleared only then.
+fn ask_syncthing(line: &Line) {
+    let config = &line.config;
+    let courier = Courier::new(config.courier.clone());
+    let pin = std::fs::read_to_string(config.data.join(PIN_FILE)).ok();
+    let pin = pin.map(|pin| pin.trim().to_owned());
+    let settings = config.monitor.syncthing.clone();
+    let mut watcher = Watcher::new(settings, PASS_LASTS, pin);
+    let sight = watcher.look(&courier, &config.inbox, config.clear, Instant::now());
+    line.note_copies_stay(sight.phone_copies_stay_until());
 }
 
 /// Which part of which source.

@@ -162,16 +162,21 @@ fn class_of(rollup: &Rollup) -> &'static str {
     }
 }
 
-/// How long the days have been, of which something is known: today has only begun.
+/// How long it could have been looked at: of the first day, on which the history begins, as long as it was; today has only
+/// begun.
 fn looked_at(overview: &Overview, days: &[(Date, Rollup)]) -> Duration {
-    let whole = DAY.saturating_mul(u32::try_from(days.len()).unwrap_or(u32::MAX));
-    let ends_today = days.last().map(|(date, _)| *date) == overview.seen.today;
+    let Some(((_, first), rest)) = days.split_first() else {
+        return Duration::ZERO;
+    };
+    let whole = DAY.saturating_mul(u32::try_from(rest.len()).unwrap_or(u32::MAX));
+    let ends_today = rest.last().map(|(date, _)| *date) == overview.seen.today;
     let now = overview.generated_at.to_zoned(overview.zone.clone());
     let to_come = now
         .end_of_day()
         .ok()
         .and_then(|end| Duration::try_from(end.duration_since(&now)).ok());
-    whole.saturating_sub(to_come.filter(|_| ends_today).unwrap_or_default())
+    let to_come = to_come.filter(|_| ends_today).unwrap_or_default();
+    DAY.saturating_sub(first.unknown_of(DAY)) + whole.saturating_sub(to_come)
 }
 
 fn told(all: &Rollup, looked_at: Duration) -> String {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use super::beside::{container_json, syncthing_json};
 use super::overview::{Overview, service_word};
 use crate::asset::{Asset, lossy, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
@@ -72,6 +73,9 @@ impl Overview {
             "events": self.seen.events.iter().map(event_json).collect::<Vec<_>>(),
             "phones": self.phones_json(),
             "board": self.seen.board.as_ref().map(board_json),
+            "syncthing": self.seen.syncthing.as_ref().map(syncthing_json),
+            "containers": self.seen.containers.iter().map(container_json).collect::<Vec<_>>(),
+            "docker_trouble": self.seen.docker_trouble,
             "history": {
                 "bytes": self.seen.history_bytes,
                 "commits_since_start": self.seen.history_commits,

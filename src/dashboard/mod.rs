@@ -9,6 +9,7 @@
 //!                  requests only     client (`status`, `export`): the only way to /export
 //! ```
 
+mod beside;
 pub mod client;
 pub mod export;
 pub mod gate;

@@ -162,6 +162,12 @@ impl Overview {
             activity,
             ledger_error: None,
         };
+        let warnings = overview
+            .seen
+            .syncthing
+            .iter()
+            .flat_map(|sight| &sight.warnings);
+        overview.activity.notices.extend(warnings.cloned());
         let Some(ledger) = ledger else {
             overview.ledger_error = Some(NO_LEDGER.to_owned());
             return overview;
@@ -244,27 +250,16 @@ impl Overview {
         if let Some(error) = &self.ledger_error {
             return Some(ended(format!("The ledger cannot be used: {error}")));
         }
-        self.services.iter().find_map(|row| {
-            let name = row.service.as_str();
-            if row.is_overdue() {
-                let minutes = row.silent_for.unwrap_or_default().as_secs() / 60;
-                return Some(format!(
-                    "The {name} has been silent for {minutes} minutes. Restart Photo Factory; photos that wait stay where they are."
-                ));
-            }
-            match &row.status {
-                Some(Status::Down(reason)) => {
-                    Some(ended(format!("The {name} does not work: {reason}")))
-                }
-                Some(Status::Stuck(reason)) => {
-                    Some(ended(format!("The {name} is stuck: {reason}")))
-                }
-                _ => None,
-            }
-        })
+        let mut ours = self.services.iter().filter(|row| row.service.is_ours());
+        ours.find_map(failure)
     }
 
     fn attention(&self) -> Option<String> {
+        // Without the others photos are filed all the same.
+        let mut others = self.services.iter().filter(|row| !row.service.is_ours());
+        if let Some(sentence) = others.find_map(failure) {
+            return Some(sentence);
+        }
         let degraded = self.services.iter().find_map(|row| match &row.status {
             Some(Status::Degraded(reason)) => Some(ended(format!(
                 "The {} works with a limit: {reason}",
@@ -303,6 +298,22 @@ impl Overview {
                 "{count} photos arrived damaged and were kept as they are: send them again from the phone while they are still there."
             )),
         }
+    }
+}
+
+/// That a service does not work, and what to do.
+fn failure(row: &ServiceRow) -> Option<String> {
+    let name = row.service.as_str();
+    if row.is_overdue() {
+        let minutes = row.silent_for.unwrap_or_default().as_secs() / 60;
+        return Some(format!(
+            "The {name} has been silent for {minutes} minutes. Restart Photo Factory; photos that wait stay where they are."
+        ));
+    }
+    match row.status.as_ref()? {
+        Status::Down(reason) => Some(ended(format!("The {name} does not work: {reason}"))),
+        Status::Stuck(reason) => Some(ended(format!("The {name} is stuck: {reason}"))),
+        _ => None,
     }
 }
 

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
+use super::beside;
 use super::health;
 use super::overview::{Level, Overview, Photos, Problem, ago, grouped};
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
@@ -126,8 +127,10 @@ fn live(overview: &Overview, sentence: &str) -> Markup {
         (problems(overview))
         (verified(overview))
         (health::services(overview))
-        (health::events(overview))
+        (beside::syncthing(overview))
+        (beside::containers(overview))
         (health::phones(overview))
+        (health::events(overview))
         (health::board(overview))
         (newest(overview))
     }

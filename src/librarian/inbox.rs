@@ -18,7 +18,7 @@ use smol::{Timer, unblock};
 use super::settle::{Divided, PATIENCE, Rest, Seen, WallClock, passed_over};
 use super::{Fate, Line, Report, shot};
 use crate::asset::LeftBecause;
-use crate::config::{Clear, Poll};
+use crate::config::Poll;
 use crate::disk::{self, Cleared, Compared, DiskError, Entry, EntryIs, Hold, Snapshot};
 
 pub use wanted::Wanted;
@@ -341,7 +341,7 @@ impl Inbox {
         let is_settled = match left {
             Some(LeftBecause::NotMedia) => true,
             // Kept on purpose, while that is the owner's wish.
-            Some(LeftBecause::Kept(_)) => self.line.clear != Clear::Always,
+            Some(LeftBecause::Kept(_)) => !self.line.clears(),
             _ => false,
         };
         !is_settled && !self.line.is_done(&folder.join(name))

@@ -333,7 +333,7 @@ async fn put_back(line: &Arc<Line>, one: &mut Read, mut asset: Asset) -> Fate {
 }
 
 async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, DiskError> {
-    let placing = if line.clear == Clear::Always {
+    let placing = if line.clears() {
         Placing::LinkOrCopy
     } else {
         Placing::Copy
@@ -351,6 +351,7 @@ async fn place(line: &Arc<Line>, one: &mut Read, asset: &Asset) -> Result<Kept, 
 async fn clear(line: &Arc<Line>, one: &mut Read, mut kept: Kept, asset: &mut Asset) {
     let stays = match line.clear {
         Clear::Never => Some("it stays because [inbox] clear is `never`; it is kept as well"),
+        Clear::Safe if line.clears() => None,
         Clear::Safe => Some(
             "it stays because [inbox] clear is `safe` and it is not known that the phone keeps its copy; it is kept as well",
         ),

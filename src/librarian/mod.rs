@@ -132,6 +132,8 @@ pub struct Line {
     ledger_full: Mutex<Option<String>>,
     /// Why the source can't be looked at.
     source_away: Mutex<Option<String>>,
+    /// Until when it is certain that the phones keep their copies of what is cleared.
+    copies_stay_until: Mutex<Option<Instant>>,
     uncleared: uncleared::Uncleared,
     restless: restless::Restless,
     /// Names put aside that could not be put right, told of already.
@@ -183,6 +185,7 @@ impl Line {
             under_way: Mutex::default(),
             ledger_full: Mutex::default(),
             source_away: Mutex::default(),
+            copies_stay_until: Mutex::default(),
             uncleared: uncleared::Uncleared::default(),
             restless: restless::Restless::default(),
             asides_told: Mutex::default(),
@@ -192,6 +195,28 @@ impl Line {
             readers: Semaphore::new(cores.min(4) * 2),
             placers: Semaphore::new(PLACED_AT_ONCE),
         }
+    }
+
+    /// Whether names are cleared at present, once their photos are kept.
+    pub fn clears(&self) -> bool {
+        match self.clear {
+            Clear::Always => true,
+            Clear::Never => false,
+            Clear::Safe => {
+                let until = self.copies_stay_until.lock();
+                let until = *until.unwrap_or_else(PoisonError::into_inner);
+                until.is_some_and(|until| Instant::now() < until)
+            }
+        }
+    }
+
+    /// Until when it is certain that the phones keep their copies of what is cleared; `None`: it is not.
+    pub fn note_copies_stay(&self, until: Option<Instant>) {
+        let mut known = self
+            .copies_stay_until
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *known = until;
     }
 
     /// Why nothing is begun at present, if so.
@@ -238,9 +263,10 @@ impl Line {
         }
         let watch = self.vault.watch();
         let device = watch.space().map(|space| space.device);
+        let clears = self.clears();
         let copied = self.copied.lock().unwrap_or_else(PoisonError::into_inner);
         let is_linked = |path: &Path, state: &Snapshot| {
-            self.clear == Clear::Always && Some(state.device) == device && !copied.contains(path)
+            clears && Some(state.device) == device && !copied.contains(path)
         };
         let needs = files
             .filter(|(path, state)| !is_linked(path, state))
@@ -369,7 +395,7 @@ impl Line {
     fn note_done(&self, reports: &[Report]) {
         let Some(done) = &self.done else { return };
         let stays = |fate: &Fate| match fate {
-            Fate::Filed(_) | Fate::Duplicate(_) | Fate::Restored(_) => self.clear != Clear::Always,
+            Fate::Filed(_) | Fate::Duplicate(_) | Fate::Restored(_) => !self.clears(),
             Fate::Left(..) => true,
             Fate::Unsettled(_) | Fate::PutOff(_) | Fate::Gone => false,
         };

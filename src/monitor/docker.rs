@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use rustix::fs::Access;
 use serde_json::Value;
 
-use super::service::Status;
+use super::service::{Live, Status};
 use crate::asset::{one_line, shown};
 use crate::courier::{Courier, Failed, Method, Request, Round, Trust};
 
@@ -32,6 +32,21 @@ pub struct Container {
     pub restarts: u64,
     /// Since when it runs, or does not.
     pub since: Option<Timestamp>,
+}
+
+impl Container {
+    /// What is seen of it, for the row of a service.
+    pub fn live(&self) -> Live {
+        let restarts = match self.restarts {
+            0 => String::new(),
+            times => format!(", restarted {times} times"),
+        };
+        Live {
+            source: format!("docker {}", self.name),
+            state: format!("{}{restarts}", self.state),
+            status: self.status.clone(),
+        }
+    }
 }
 
 /// Looks at the containers with these names, or at all where there are none, in the order of the names or of Docker's list. `at` is

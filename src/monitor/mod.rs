@@ -47,11 +47,13 @@ pub use record::{parsed_row, row_record};
 pub use service::{Beat, BeatClock, Live, Report, Service, ServiceRow, Status, Watched};
 
 use board::Board;
+use docker::Container;
 use doubt::{Correction, Doubts};
 use event::{Event, Kind, Turn, key_of};
 use history::{Batch, History};
 use phones::{Phone, Phones};
 use rollup::{Accounts, Rollup};
+use syncthing::Sight;
 
 /// Beats held in memory at most, while the history cannot be written.
 const WAITING_BEATS: usize = 2_000;
@@ -134,6 +136,8 @@ struct Memory {
     corrections: Vec<Correction>,
     phones: Phones,
     board: Option<Board>,
+    syncthing: Option<Sight>,
+    containers: Result<Vec<Container>, String>,
     /// The keys of the incidents that are open.
     open: Vec<String>,
     last_commit: Option<Instant>,
@@ -150,6 +154,12 @@ pub struct Seen {
     pub events: Vec<Event>,
     /// The board; `None`: not looked at yet.
     pub board: Option<Board>,
+    /// Syncthing; `None`: not looked at yet.
+    pub syncthing: Option<Sight>,
+    /// Containers, where the settings say that there are some.
+    pub containers: Vec<Container>,
+    /// Why containers can't be seen.
+    pub docker_trouble: Option<String>,
     /// The phones by name.
     pub phones: Vec<(String, Phone)>,
     /// Bytes of the history's file.
@@ -200,6 +210,8 @@ impl Monitor {
             corrections: Vec::new(),
             phones: history.phones(),
             board: None,
+            syncthing: None,
+            containers: Ok(Vec::new()),
             open: history.open_incidents(),
             last_commit: None,
         };
@@ -347,6 +359,16 @@ impl Monitor {
         self.memory().board = Some(board);
     }
 
+    /// What was seen of Syncthing, in the place of what was seen before.
+    pub fn note_sight(&self, sight: Sight) {
+        self.memory().syncthing = Some(sight);
+    }
+
+    /// What was seen of containers, or why they can't be seen.
+    pub fn note_containers(&self, containers: Result<Vec<Container>, String>) {
+        self.memory().containers = containers;
+    }
+
     /// Everything beside the services' rows, as a page shows it: the events that happened last, the roll-ups of the last days, the
     /// board, the phones.
     pub fn seen(&self, now: Timestamp) -> Seen {
@@ -354,12 +376,22 @@ impl Monitor {
         let first = today
             .checked_sub(jiff::Span::new().days(DAYS_SHOWN - 1))
             .unwrap_or(today);
-        let board = self.memory().board.clone();
+        let (board, syncthing, containers) = {
+            let memory = self.memory();
+            (
+                memory.board.clone(),
+                memory.syncthing.clone(),
+                memory.containers.clone(),
+            )
+        };
         Seen {
             today: Some(today),
             days: self.days(first, today),
             events: self.events(EVENTS_SHOWN),
             board,
+            syncthing,
+            docker_trouble: containers.as_ref().err().cloned(),
+            containers: containers.unwrap_or_default(),
             phones: self.phones(),
             history_bytes: self.history.size(),
             history_commits: self.history.commits(),

@@ -26,6 +26,17 @@ impl Service {
         Self(Cow::Owned(name.to_owned()))
     }
 
+    /// Whether it is a part of the appliance, without which photos are not filed or not shown.
+    pub fn is_ours(&self) -> bool {
+        let ours = [
+            Self::LIBRARIAN,
+            Self::DASHBOARD,
+            Self::SERVICE_MONITOR,
+            Self::FACTORY_DB,
+        ];
+        ours.contains(self)
+    }
+
     /// The name users see.
     pub fn as_str(&self) -> &str {
         &self.0

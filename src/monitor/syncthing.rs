@@ -196,6 +196,7 @@ impl Watcher {
             address,
             pin: pin.filter(|_| address.tls),
             key,
+            began: Instant::now(),
         };
         match client.facts(inbox, &mut self.sparing, now) {
             Ok(facts) => {

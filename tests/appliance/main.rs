@@ -33,6 +33,8 @@ mod promises;
 mod rebuild;
 mod storage;
 mod syncthing;
+#[allow(dead_code, reason = "the tests of the watcher use all of it")]
+mod syncthing_node;
 mod together;
 #[path = "../faults/tracer.rs"]
 #[allow(dead_code, reason = "the fault tests use all of it")]

@@ -17,6 +17,10 @@ use crate::courier::{Answer, Failed, Method, Request, Round, Trust};
 pub(super) const DEADLINE: Duration = Duration::from_secs(5);
 /// How often the state of a folder is asked: Syncthing's documentation calls that expensive.
 pub(super) const SPARINGLY: Duration = Duration::from_secs(300);
+/// How long all questions of one look may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Whether it is there: asked without the key.
+const HEALTH: &str = "/rest/noauth/health";
 /// Bytes of an answer at most.
 const LARGEST: usize = 4 << 20;
 
@@ -50,8 +54,16 @@ pub(super) fn greet(
     address: &Address,
     pin: Option<&str>,
 ) -> Result<Greeted, Failed> {
-    const HEALTH: &str = "/rest/noauth/health";
-    let answer = get(round, address, trust(address, pin), HEALTH, None)?;
+    let asked = get(round, address, trust(address, pin), HEALTH, None);
+    let answer = match asked {
+        // While it migrates, Syncthing 2 speaks plain HTTP, whatever its settings say.
+        Err(failed @ (Failed::Refused(_) | Failed::Broken(_) | Failed::Unreachable(_)))
+            if address.tls =>
+        {
+            return migrating(round, address).ok_or(failed);
+        }
+        asked => asked?,
+    };
     let location = answer.location.as_deref().unwrap_or_default();
     let over_tls = address.over_tls(location);
     let (address, answer) = match over_tls.filter(|_| (300..400).contains(&answer.status)) {
@@ -67,6 +79,20 @@ pub(super) fn greet(
         certificate: answer.certificate,
         took: answer.took,
     })
+}
+
+/// The greeting of a Syncthing that answers without TLS, and only that it migrates.
+fn migrating(round: &mut Round, address: &Address) -> Option<Greeted> {
+    let mut address = address.clone();
+    address.tls = false;
+    let answer = get(round, &address, Trust::Public, HEALTH, None).ok()?;
+    let greeted = Greeted {
+        presence: presence(answer.status, &answer.body),
+        address,
+        certificate: None,
+        took: answer.took,
+    };
+    (greeted.presence == Presence::Migrating).then_some(greeted)
 }
 
 fn trust(address: &Address, pin: Option<&str>) -> Trust {
@@ -108,11 +134,17 @@ pub(super) struct Client<'a> {
     pub(super) address: &'a Address,
     pub(super) pin: Option<&'a str>,
     pub(super) key: &'a str,
+    /// When the first question was asked.
+    pub(super) began: Instant,
 }
 
 impl Client<'_> {
     /// An answer's JSON; null where this version has no such thing.
     fn ask(&mut self, path: &str) -> Result<Value, Trouble> {
+        // A server that is slow at each question would hold up the monitor for minutes.
+        if self.began.elapsed() > PATIENCE {
+            return Err(Trouble::Failed(Failed::TimedOut));
+        }
         let trust = match self.pin {
             // The key goes to the server that was greeted, or to nobody.
             None if self.address.tls => return Err(Trouble::Nonsense(path.to_owned())),

@@ -49,11 +49,24 @@ impl Sight {
         }
     }
 
-    /// Whether it is certain, now, that the phones keep their copies of what is cleared from the inbox. Only what a running
-    /// Syncthing itself told within two intervals makes it so.
-    pub fn phone_copies_stay(&self, now: Instant) -> bool {
-        let age = now.saturating_duration_since(self.at);
-        self.facts.is_some() && self.verdict.keeps == Keeps::Yes && age <= self.lasts
+    /// Until when it is certain that the phones keep their copies of what is cleared from the inbox: for two intervals after a
+    /// running Syncthing told so itself. `None`: it is not.
+    pub fn phone_copies_stay_until(&self) -> Option<Instant> {
+        (self.facts.is_some() && self.verdict.keeps == Keeps::Yes).then(|| self.at + self.lasts)
+    }
+
+    /// What it does, for the row of the service; `None`: nothing is known.
+    pub fn task(&self) -> Option<String> {
+        let facts = self.facts.as_ref()?;
+        let progress = facts.folders.iter().find_map(|seen| seen.progress.as_ref());
+        let doing = progress.map_or("no folder of the inbox", |progress| progress.state.words());
+        let connected = facts.devices.iter().filter(|device| device.is_connected);
+        Some(format!(
+            "{}; {doing}; {} of {} devices connected",
+            facts.version,
+            connected.count(),
+            facts.devices.len()
+        ))
     }
 
     /// When it was looked.
@@ -190,16 +203,15 @@ mod tests {
     #[test]
     fn copies_stay_only_by_a_fresh_and_certain_sight_of_a_running_syncthing() {
         let begin = Instant::now();
-        let after = |seconds| begin + Duration::from_secs(seconds);
-        assert!(sight(Keeps::Yes, begin).phone_copies_stay(after(600)));
-        assert!(!sight(Keeps::Yes, begin).phone_copies_stay(after(601)));
-        assert!(!sight(Keeps::Unknown, begin).phone_copies_stay(begin));
-        assert!(!sight(Keeps::No, begin).phone_copies_stay(begin));
+        let until = |keeps| sight(keeps, begin).phone_copies_stay_until();
+        assert_eq!(until(Keeps::Yes), Some(begin + Duration::from_secs(600)));
+        assert_eq!(until(Keeps::Unknown), None);
+        assert_eq!(until(Keeps::No), None);
         let from_its_file = Sight {
             facts: None,
             ..sight(Keeps::Yes, begin)
         };
-        assert!(!from_its_file.phone_copies_stay(begin));
+        assert_eq!(from_its_file.phone_copies_stay_until(), None);
     }
 
     #[test]

@@ -10,7 +10,9 @@
 //! | any | Receive Only | kept |
 //! | Send Only | Receive Only, with `ignoreDelete` | kept; what is deleted on the phone is filed all the same |
 //!
-//! The phone's side can't be seen from here, so only Receive Only here makes it certain that copies stay.
+//! The phone's side can't be seen from here, so only Receive Only here makes it certain that copies stay; and only as long as it is
+//! left so. Made Send & Receive later, the folder tells the phones of everything that was cleared before, and all but Send Only ones
+//! delete it (tried with 1.19).
 
 use super::folder::{Folder, Kind};
 use crate::config::Clear;
@@ -135,7 +137,7 @@ fn of_kind(folder: &Folder, phones: Phones, clear: Clear) -> Verdict {
                 ""
             };
             let what = format!(
-                "{named} is Receive Only: phones keep their copies when the inbox is cleared.{deletes} Its red \"Revert Local Changes\" button delivers every photo once more; they are recognised, so better leave it"
+                "{named} is Receive Only: phones keep their copies when the inbox is cleared.{deletes} Its red \"Revert Local Changes\" button delivers every photo once more; they are recognised, so better leave it. And leave the type: made Send & Receive later, it deletes every photo that was cleared before from the phones"
             );
             Verdict::new(Keeps::Yes, Concern::None, what, "")
         }
@@ -250,6 +252,7 @@ mod tests {
                 assert_eq!(verdict.keeps, Keeps::Yes);
                 assert_eq!(verdict.concern, Concern::None);
                 assert!(verdict.what.contains("Revert"), "{}", verdict.what);
+                assert!(verdict.what.contains("leave the type"), "{}", verdict.what);
             }
         }
     }
