@@ -22,15 +22,39 @@ need() {
     done
     [ -n "$missing" ] || return 0
     echo "Installing with apt:$missing"
+    become_root "$missing"
+    # shellcheck disable=SC2086 # one word per package
+    $as_root apt-get update -qq </dev/null &&
+        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
+}
+
+# become_root WHAT FOR: how to run a command as root.
+become_root() {
     as_root=
     if [ "$(id -u)" != 0 ]; then
         as_root=sudo
         if ! command -v sudo >/dev/null; then
-            echo "Neither root nor sudo: please have these installed, then start again:$missing" >&2
+            echo "Neither root nor sudo: please have these installed, then start again: $1" >&2
             exit 1
         fi
     fi
-    # shellcheck disable=SC2086 # one word per package
-    $as_root apt-get update -qq </dev/null &&
-        $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
+}
+
+# borrow PROGRAM PACKAGE: lays one program of a package into target/tools, without installing the package: it would start a
+# server that nobody asked for.
+borrow() {
+    tools="${CARGO_TARGET_DIR:-target}/tools"
+    [ ! -x "$tools/$1" ] || return 0
+    echo "Fetching with apt, not installing: $1 of the package $2"
+    mkdir -p "$tools/parts"
+    if ! (cd "$tools/parts" && apt-get download -qq "$2" </dev/null); then
+        become_root "$2"
+        $as_root apt-get update -qq </dev/null
+        (cd "$tools/parts" && apt-get download -qq "$2" </dev/null)
+    fi
+    for part in "$tools/parts/$2"_*.deb; do
+        dpkg-deb --fsys-tarfile "$part" | tar -x -C "$tools/parts" "./usr/bin/$1"
+    done
+    mv "$tools/parts/usr/bin/$1" "$tools/$1"
+    rm -r "$tools/parts"
 }

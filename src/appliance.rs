@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the daemon's clock is here")]
 
+mod alerts;
 mod beats;
 mod others;
 mod tend;
@@ -200,6 +201,12 @@ impl Services {
             executor.spawn(others::syncthing(line(), monitor(), courier(), rounds())),
             executor.spawn(others::containers(line(), monitor(), courier(), rounds())),
             executor.spawn(others::pages(line(), monitor(), courier(), rounds())),
+            executor.spawn(alerts::tell(
+                Arc::clone(&self.line.config),
+                monitor(),
+                courier(),
+                monitor().listen(),
+            )),
             executor.spawn(rest(line())),
         ]
     }

@@ -167,7 +167,9 @@ impl Overview {
             .syncthing
             .iter()
             .flat_map(|sight| &sight.warnings);
-        overview.activity.notices.extend(warnings.cloned());
+        let notices = &mut overview.activity.notices;
+        notices.extend(warnings.cloned());
+        notices.extend(overview.seen.alert_troubles.iter().cloned());
         let Some(ledger) = ledger else {
             overview.ledger_error = Some(NO_LEDGER.to_owned());
             return overview;

@@ -38,6 +38,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
+use smol::channel::{Receiver, Sender};
 
 use crate::config::Config;
 
@@ -138,6 +139,9 @@ struct Memory {
     board: Option<Board>,
     syncthing: Option<Sight>,
     containers: Result<Vec<Container>, String>,
+    alert_troubles: Vec<String>,
+    /// Who wants to know of incidents.
+    listener: Option<Sender<Event>>,
     /// The keys of the incidents that are open.
     open: Vec<String>,
     last_commit: Option<Instant>,
@@ -158,6 +162,8 @@ pub struct Seen {
     pub syncthing: Option<Sight>,
     /// Containers, where the settings say that there are some.
     pub containers: Vec<Container>,
+    /// Which alerts reach nobody, and why.
+    pub alert_troubles: Vec<String>,
     /// Why containers can't be seen.
     pub docker_trouble: Option<String>,
     /// The phones by name.
@@ -212,6 +218,8 @@ impl Monitor {
             board: None,
             syncthing: None,
             containers: Ok(Vec::new()),
+            alert_troubles: Vec::new(),
+            listener: None,
             open: history.open_incidents(),
             last_commit: None,
         };
@@ -369,6 +377,18 @@ impl Monitor {
         self.memory().containers = containers;
     }
 
+    /// Which alerts reach nobody, and why.
+    pub fn note_alert_troubles(&self, troubles: Vec<String>) {
+        self.memory().alert_troubles = troubles;
+    }
+
+    /// From now on, what begins or ends an incident comes here, too. Of more than [`WAITING_EVENTS`] the rest is dropped.
+    pub fn listen(&self) -> Receiver<Event> {
+        let (sender, receiver) = smol::channel::bounded(WAITING_EVENTS);
+        self.memory().listener = Some(sender);
+        receiver
+    }
+
     /// Everything beside the services' rows, as a page shows it: the events that happened last, the roll-ups of the last days, the
     /// board, the phones.
     pub fn seen(&self, now: Timestamp) -> Seen {
@@ -376,12 +396,13 @@ impl Monitor {
         let first = today
             .checked_sub(jiff::Span::new().days(DAYS_SHOWN - 1))
             .unwrap_or(today);
-        let (board, syncthing, containers) = {
+        let (board, syncthing, containers, alert_troubles) = {
             let memory = self.memory();
             (
                 memory.board.clone(),
                 memory.syncthing.clone(),
                 memory.containers.clone(),
+                memory.alert_troubles.clone(),
             )
         };
         Seen {
@@ -389,6 +410,7 @@ impl Monitor {
             days: self.days(first, today),
             events: self.events(EVENTS_SHOWN),
             board,
+            alert_troubles,
             syncthing,
             docker_trouble: containers.as_ref().err().cloned(),
             containers: containers.unwrap_or_default(),
@@ -608,6 +630,10 @@ impl Memory {
             Turn::News => {}
             Turn::Opened => self.open.push(event.key.clone()),
             Turn::Closed => self.open.retain(|open| *open != event.key),
+        }
+        if let Some(listener) = self.listener.as_ref().filter(|_| event.turn != Turn::News) {
+            // A listener that is gone, or far behind, is its own loss.
+            drop(listener.try_send(event.clone()));
         }
         self.events.push_back(event);
         if self.events.len() > WAITING_EVENTS {

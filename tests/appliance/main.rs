@@ -28,6 +28,7 @@ mod line;
 mod looking;
 mod lying_ledger;
 mod many_rows;
+mod monitor;
 mod page;
 mod promises;
 mod rebuild;

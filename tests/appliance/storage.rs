@@ -64,7 +64,7 @@ pub(crate) struct Mounted {
 
 impl Mounted {
     /// A small ext4 in a file of its own, made at its first use.
-    fn ext4(image: &Path, at: &Path) -> Self {
+    pub(crate) fn ext4(image: &Path, at: &Path) -> Self {
         if !image.exists() {
             make_ext4(image);
         }
@@ -103,11 +103,11 @@ impl Mounted {
         );
     }
 
-    fn freeze(&self) {
+    pub(crate) fn freeze(&self) {
         sh("fsfreeze", &["-f", text_of(&self.at)]);
     }
 
-    fn thaw(&self) {
+    pub(crate) fn thaw(&self) {
         sh("fsfreeze", &["-u", text_of(&self.at)]);
     }
 }

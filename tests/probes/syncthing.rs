@@ -44,7 +44,7 @@ fn one_that_migrates_is_up_also_where_it_spoke_tls_before() {
         let sight = look(&url, pin);
         assert_eq!(sight.status, Some(Status::Up), "{url}: {sight:#?}");
         assert!(sight.notices[0].contains("migrating"), "{sight:#?}");
-        assert!(!sight.phone_copies_stay_until().is_some());
+        assert!(sight.phone_copies_stay_until().is_none());
     }
 }
 
@@ -89,7 +89,7 @@ fn one_that_does_not_know_the_questions_of_today_is_read_as_far_as_it_answers() 
     assert_eq!(sight.status, Some(Status::Up), "{sight:#?}");
     let facts = sight.facts.as_ref().expect("it was asked");
     assert_eq!(facts.version, "v1.0.0");
-    assert!(!sight.phone_copies_stay_until().is_some());
+    assert!(sight.phone_copies_stay_until().is_none());
 }
 
 #[test]
@@ -145,5 +145,5 @@ fn where_there_is_none_that_is_no_trouble_and_how_to_name_one_is_said() {
     assert!(sight.warnings.is_empty(), "{sight:#?}");
     assert!(sight.notices[0].contains("[syncthing]"), "{sight:#?}");
     assert_eq!(watcher.next_look(), Some(now + INTERVAL));
-    assert!(!sight.phone_copies_stay(now));
+    assert_eq!(sight.phone_copies_stay_until(), None);
 }

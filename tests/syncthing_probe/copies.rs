@@ -119,7 +119,7 @@ fn a_phone_that_is_send_only_is_suspected_and_never_taken_for_certain() {
         sight.verdict.keeps == Keeps::Unknown
     });
     assert!(sight.verdict.why.contains("probably stay"), "{sight:#?}");
-    assert!(!sight.phone_copies_stay_until().is_some());
+    assert!(sight.phone_copies_stay_until().is_none());
     assert!(sent.exists());
 }
 
@@ -164,6 +164,6 @@ fn a_folder_made_send_and_receive_later_deletes_what_was_cleared_before_and_that
         }
         assert_eq!(sent.exists(), stays, "phone {kind}");
         let sight = scene.look(&mut scene.watcher(), Clear::Safe, Instant::now());
-        assert!(!sight.phone_copies_stay_until().is_some());
+        assert!(sight.phone_copies_stay_until().is_none());
     }
 }

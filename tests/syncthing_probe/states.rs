@@ -24,7 +24,7 @@ fn a_folder_of_a_type_that_brings_nothing_to_file_is_told() {
         scene.inbox.start(kind, &scene.phone);
         let sight = scene.look(&mut scene.watcher(), Clear::Never, Instant::now());
         assert!(reason(&sight).contains(says), "{sight:#?}");
-        assert!(!sight.phone_copies_stay_until().is_some());
+        assert!(sight.phone_copies_stay_until().is_none());
     }
 }
 
@@ -45,14 +45,13 @@ fn a_syncthing_that_was_killed_is_down_and_left_alone_for_a_while_and_up_when_it
     assert_eq!(facts.folders.len(), 1);
     assert_eq!(facts.folders[0].has_marker, Some(true));
     assert!(sight.response.is_some());
-    assert!(sight.phone_copies_stay(begin + 2 * INTERVAL));
-    assert!(!sight.phone_copies_stay(begin + 2 * INTERVAL + Duration::from_secs(1)));
+    assert_eq!(sight.phone_copies_stay_until(), Some(begin + 2 * INTERVAL));
     assert_eq!(watcher.next_look(), Some(begin + INTERVAL));
 
     scene.inbox.kill();
     let sight = scene.look(&mut watcher, Clear::Safe, begin + INTERVAL);
     assert!(matches!(sight.status, Some(Status::Down(_))), "{sight:#?}");
-    assert!(!sight.phone_copies_stay(begin + INTERVAL));
+    assert_eq!(sight.phone_copies_stay_until(), None);
     let pause = Duration::from_secs(5);
     assert_eq!(watcher.next_look(), Some(begin + INTERVAL + pause));
 
@@ -88,7 +87,7 @@ fn with_tls_the_first_certificate_is_kept_and_another_one_gets_no_key() {
         matches!(sight.status, Some(Status::Degraded(_)))
     });
     assert_eq!(reason(&sight), "another certificate than before");
-    assert!(sight.facts.is_none() && !sight.phone_copies_stay_until().is_some());
+    assert!(sight.facts.is_none() && sight.phone_copies_stay_until().is_none());
     assert_eq!(
         later.pin(),
         Some(pin.as_str()),
@@ -124,7 +123,7 @@ fn without_a_key_it_is_alive_and_with_a_wrong_one_that_is_said() {
     let mut wrong = watcher_at(&page, Some("not-the-key"), None);
     let sight = scene.look(&mut wrong, Clear::Safe, Instant::now());
     assert_eq!(reason(&sight), "it refuses the key");
-    assert!(!sight.phone_copies_stay_until().is_some());
+    assert!(sight.phone_copies_stay_until().is_none());
 }
 
 #[test]
@@ -140,7 +139,7 @@ fn a_pause_and_a_lost_marker_are_seen() {
     fs::remove_dir(scene.root.join("inbox/.stfolder")).unwrap();
     let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
     assert_eq!(reason(&sight), "the inbox's folder marker is missing");
-    assert!(!sight.phone_copies_stay_until().is_some());
+    assert!(sight.phone_copies_stay_until().is_none());
     // It answers with the error, and remembers it.
     let scan = "/rest/db/scan?folder=camera";
     let (code, said) = http(&scene.inbox.page, "POST", scan, &[("X-API-Key", KEY)]);
