@@ -5,7 +5,7 @@
 //! | table | key | value |
 //! |---|---|---|
 //! | `meta` | name | `format`: 2; `committed`: milliseconds since 1970, the last commit's time as far as it can be trusted |
-//! | `services` | number | name |
+//! | `services` | number (2 bytes) | name |
 //! | `current` | service | the queue's depth (8 bytes, little-endian, all ones: unknown), two times in milliseconds since 1970 (8 bytes each): of the last beat, and since when it is so; a record |
 //! | `beats` | (milliseconds since 1970, service) | a record |
 //! | `hours` | (hours since 1970, service) | a roll-up |
@@ -13,7 +13,8 @@
 //! | `events` | (milliseconds since 1970, number) | an event |
 //! | `phones` | name | when its last photo came, its day, on how many days some came |
 //!
-//! Records are described in `record.rs`, roll-ups in `rollup.rs`, events in `event.rs`. Keys begin with the time: new rows then go
+//! But for `meta`, keys and values are bytes; the numbers in keys are big-endian, times with their sign bit turned round: so they are in
+//! order. Records are described in `record.rs`, roll-ups in `rollup.rs`, events in `event.rs`. Keys begin with the time: new rows then go
 //! to one end of each tree, which writes a third of what the other order does, and the oldest are the first. Format 1, of versions
 //! before the roll-ups, is moved aside like a damaged file.
 //!

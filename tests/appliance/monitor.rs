@@ -175,7 +175,9 @@ fn a_history_that_is_cut_off_stops_nothing_and_the_page_says_so() {
 fn a_history_with_flipped_bytes_stops_nothing_and_the_page_says_so() {
     goes_on_with("history-flipped", |file| {
         let mut bytes = fs::read(file).unwrap();
-        bytes.iter_mut().for_each(|byte| *byte ^= 0x5A);
+        for byte in &mut bytes {
+            *byte ^= 0x5A;
+        }
         fs::write(file, bytes).unwrap();
     });
 }

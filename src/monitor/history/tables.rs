@@ -35,19 +35,51 @@ const KEEP_ROLLUPS: Duration = Duration::from_secs(731 * 86_400);
 
 const FORMAT: u64 = 2;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const SERVICES: TableDefinition<u16, &str> = TableDefinition::new("services");
-const CURRENT: TableDefinition<u16, &[u8]> = TableDefinition::new("current");
-const BEATS: TableDefinition<(i64, u16), &[u8]> = TableDefinition::new("beats");
-const HOURS: TableDefinition<(i64, u16), &[u8]> = TableDefinition::new("hours");
-const DAYS: TableDefinition<(i64, u16), &[u8]> = TableDefinition::new("days");
-const EVENTS: TableDefinition<(i64, u16), &[u8]> = TableDefinition::new("events");
+// Bytes to bytes, as the ledger has them, too: each further pair of types is 40 KB of program.
+const SERVICES: Bytes = TableDefinition::new("services");
+const CURRENT: Bytes = TableDefinition::new("current");
+const BEATS: Bytes = TableDefinition::new("beats");
+const HOURS: Bytes = TableDefinition::new("hours");
+const DAYS: Bytes = TableDefinition::new("days");
+const EVENTS: Bytes = TableDefinition::new("events");
 
 /// Roll-ups of services at hours or days.
 type Rolled<Key> = Vec<((Key, Service), Rollup)>;
 
-const PHONES: TableDefinition<&str, &[u8]> = TableDefinition::new("phones");
+const PHONES: Bytes = TableDefinition::new("phones");
 
-type Rows<'txn> = Table<'txn, (i64, u16), &'static [u8]>;
+type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+type Rows<'txn> = Table<'txn, &'static [u8], &'static [u8]>;
+
+/// The key of a row: a time or a day, then the number of a service or an event. Its bytes are in the order of the numbers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Key(i64, u16);
+
+impl Key {
+    fn bytes(self) -> [u8; 10] {
+        // With the sign turned round, what is before 1970 comes before.
+        let time = self.0.cast_unsigned() ^ (1 << 63);
+        let mut bytes = [0; 10];
+        bytes[..8].copy_from_slice(&time.to_be_bytes());
+        bytes[8..].copy_from_slice(&self.1.to_be_bytes());
+        bytes
+    }
+
+    fn of(bytes: &[u8]) -> Result<Self, Fault> {
+        let parts = bytes
+            .split_first_chunk::<8>()
+            .and_then(|(time, rest)| Some((time, rest.first_chunk::<2>()?)));
+        let (time, number) =
+            parts.ok_or_else(|| Fault::Damaged("one of its keys is too short".to_owned()))?;
+        let time = u64::from_be_bytes(*time) ^ (1 << 63);
+        Ok(Self(time.cast_signed(), u16::from_be_bytes(*number)))
+    }
+
+    fn time(self) -> Timestamp {
+        Timestamp::from_millisecond(self.0).unwrap_or_default()
+    }
+}
 
 /// What limits the tables.
 pub(super) struct Limits {
@@ -112,15 +144,16 @@ pub(super) fn write(
         let mut current = transaction.open_table(CURRENT)?;
         for row in &batch.rows {
             if let Some(record) = row_record(row) {
-                current.insert(numbers.of(&row.service)?, record.as_slice())?;
+                let number = numbers.of(&row.service)?.to_be_bytes();
+                current.insert(number.as_slice(), record.as_slice())?;
             }
         }
         write_phones(&mut transaction.open_table(PHONES)?, &batch.phones)?;
         let mut beats = transaction.open_table(BEATS)?;
         for beat in &batch.beats {
             let record = record(&beat.status, &beat.task, beat.response, beat.clock);
-            let key = (beat.at.as_millisecond(), numbers.of(&beat.service)?);
-            beats.insert(key, record.as_slice())?;
+            let key = Key(beat.at.as_millisecond(), numbers.of(&beat.service)?);
+            beats.insert(key.bytes().as_slice(), record.as_slice())?;
         }
         let mut events = transaction.open_table(EVENTS)?;
         for event in &batch.events {
@@ -166,14 +199,14 @@ pub(super) fn write(
 }
 
 /// Only what changed is written.
-fn write_phones(table: &mut Table<'_, &str, &[u8]>, phones: &Phones) -> Result<(), Fault> {
+fn write_phones(table: &mut Rows<'_>, phones: &Phones) -> Result<(), Fault> {
     for (name, phone) in &phones.0 {
         let record = phone.record();
         let is_same = table
-            .get(name.as_str())?
+            .get(name.as_bytes())?
             .is_some_and(|stored| stored.value() == record);
         if !is_same {
-            table.insert(name.as_str(), record.as_slice())?;
+            table.insert(name.as_bytes(), record.as_slice())?;
         }
     }
     Ok(())
@@ -186,7 +219,7 @@ pub(super) fn phones(database: &Database) -> Result<Phones, Fault> {
     for row in table.iter()? {
         let (name, record) = row?;
         if let Some(phone) = Phone::parsed(record.value()) {
-            phones.0.insert(name.value().to_owned(), phone);
+            phones.0.insert(text(name.value()), phone);
         }
     }
     Ok(phones)
@@ -194,7 +227,7 @@ pub(super) fn phones(database: &Database) -> Result<Phones, Fault> {
 
 /// The numbers of the services in the file.
 struct Numbers<'txn> {
-    table: Table<'txn, u16, &'static str>,
+    table: Rows<'txn>,
     known: BTreeMap<Service, u16>,
 }
 
@@ -204,7 +237,10 @@ impl<'txn> Numbers<'txn> {
         let mut known = BTreeMap::new();
         for row in table.iter()? {
             let (number, name) = row?;
-            known.insert(Service::named(name.value()), number.value());
+            known.insert(
+                Service::named(&text(name.value())),
+                number_of(number.value())?,
+            );
         }
         Ok(Self { table, known })
     }
@@ -214,7 +250,9 @@ impl<'txn> Numbers<'txn> {
             return Ok(*number);
         }
         let number = u16::try_from(self.known.len()).unwrap_or(u16::MAX);
-        self.table.insert(number, service.as_str())?;
+        let key = number.to_be_bytes();
+        self.table
+            .insert(key.as_slice(), service.as_str().as_bytes())?;
         self.known.insert(service.clone(), number);
         Ok(number)
     }
@@ -236,9 +274,9 @@ impl Rollups<'_, '_> {
     ) -> Result<(), Fault> {
         for ((hour, service), rollup) in &accounts.0 {
             let number = numbers.of(service)?;
-            change_rollup(&mut self.hours, (*hour, number), rollup, change)?;
+            change_rollup(&mut self.hours, Key(*hour, number), rollup, change)?;
             let day = i64::from(day_of(*hour, self.zone));
-            change_rollup(&mut self.days, (day, number), rollup, change)?;
+            change_rollup(&mut self.days, Key(day, number), rollup, change)?;
         }
         Ok(())
     }
@@ -246,30 +284,44 @@ impl Rollups<'_, '_> {
 
 fn change_rollup(
     table: &mut Rows<'_>,
-    key: (i64, u16),
+    key: Key,
     by: &Rollup,
     change: fn(&mut Rollup, &Rollup),
 ) -> Result<(), Fault> {
-    let stored = table.get(key)?.map(|value| Rollup::parsed(value.value()));
+    let key = key.bytes();
+    let stored = table.get(key.as_slice())?;
+    let stored = stored.map(|value| Rollup::parsed(value.value()));
     let mut rollup = stored.flatten().unwrap_or_default();
     change(&mut rollup, by);
-    table.insert(key, rollup.record().as_slice())?;
+    table.insert(key.as_slice(), rollup.record().as_slice())?;
     Ok(())
 }
 
 /// Events of one millisecond are numbered.
 fn insert_event(table: &mut Rows<'_>, event: &Event) -> Result<(), Fault> {
     let at = event.at.as_millisecond();
-    let last = table.range((at, 0)..=(at, u16::MAX))?.next_back();
-    let number = match last.transpose()? {
-        Some((key, _)) => key.value().1.saturating_add(1),
-        None => 0,
-    };
-    table.insert((at, number), event.record().as_slice())?;
+    let (first, last) = (Key(at, 0).bytes(), Key(at, u16::MAX).bytes());
+    let before = table
+        .range(first.as_slice()..=last.as_slice())?
+        .next_back()
+        .transpose()?
+        .map(|(key, _)| Key::of(key.value()))
+        .transpose()?;
+    let number = before.map_or(0, |before| before.1.saturating_add(1));
+    let key = Key(at, number).bytes();
+    table.insert(key.as_slice(), event.record().as_slice())?;
     Ok(())
 }
 
 /// Moves marked beats to where they belong, a step at a time: gives the time to go on from, if it is not done.
+/// The keys between which a correction's rows are.
+fn stretch(correction: &Correction) -> ([u8; 10], [u8; 10]) {
+    (
+        Key(correction.from.as_millisecond(), 0).bytes(),
+        Key(correction.to.as_millisecond(), u16::MAX).bytes(),
+    )
+}
+
 fn correct_beats(
     table: &mut Rows<'_>,
     correction: &Correction,
@@ -277,8 +329,8 @@ fn correct_beats(
 ) -> Result<Option<Timestamp>, Fault> {
     let mut marked = Vec::new();
     let mut next = None;
-    let range = (correction.from.as_millisecond(), 0)..=(correction.to.as_millisecond(), u16::MAX);
-    for row in table.range(range)? {
+    let (first, last) = stretch(correction);
+    for row in table.range(first.as_slice()..=last.as_slice())? {
         let (key, value) = row?;
         let Some(said) = parsed(value.value()) else {
             continue;
@@ -287,13 +339,13 @@ fn correct_beats(
             continue;
         }
         if marked.len() >= *left {
-            next = Timestamp::from_millisecond(key.value().0).ok();
+            next = Some(Key::of(key.value())?.time());
             break;
         }
-        marked.push((key.value(), said));
+        marked.push((Key::of(key.value())?, said));
     }
     *left -= marked.len();
-    for ((at, service), said) in marked {
+    for (Key(at, service), said) in marked {
         let shifted = at.saturating_add(i64::try_from(correction.shift.as_millis()).unwrap_or(0));
         let Said {
             status,
@@ -301,27 +353,28 @@ fn correct_beats(
             response,
             ..
         } = said;
-        table.remove((at, service))?;
+        table.remove(Key(at, service).bytes().as_slice())?;
         let corrected = record(&status, &task, response, BeatClock::Corrected);
-        table.insert((shifted, service), corrected.as_slice())?;
+        let key = Key(shifted, service).bytes();
+        table.insert(key.as_slice(), corrected.as_slice())?;
     }
     Ok(next)
 }
 
 fn correct_events(table: &mut Rows<'_>, correction: &Correction) -> Result<(), Fault> {
-    let range = (correction.from.as_millisecond(), 0)..=(correction.to.as_millisecond(), u16::MAX);
+    let (first, last) = stretch(correction);
     let mut marked = Vec::new();
-    for row in table.range(range)?.take(STEP) {
+    for row in table.range(first.as_slice()..=last.as_slice())?.take(STEP) {
         let (key, value) = row?;
-        let at = Timestamp::from_millisecond(key.value().0).unwrap_or_default();
-        if let Some(event) = Event::parsed(at, value.value())
+        let key = Key::of(key.value())?;
+        if let Some(event) = Event::parsed(key.time(), value.value())
             && event.clock == BeatClock::Doubtful
         {
-            marked.push((key.value(), event));
+            marked.push((key, event));
         }
     }
     for (key, event) in marked {
-        table.remove(key)?;
+        table.remove(key.bytes().as_slice())?;
         let at = event
             .at
             .saturating_add(correction.shift)
@@ -336,10 +389,10 @@ fn correct_events(table: &mut Rows<'_>, correction: &Correction) -> Result<(), F
 fn prune(table: &mut Rows<'_>, cutoff: i64, limit: u64) -> Result<(), Fault> {
     let too_many = usize::try_from(table.len()?.saturating_sub(limit)).unwrap_or(usize::MAX);
     for dropped in 0..STEP {
-        let oldest = table.first()?.map(|(key, _)| key.value());
-        match oldest {
+        let oldest = table.first()?.map(|(key, _)| Key::of(key.value()));
+        match oldest.transpose()? {
             Some(key) if key.0 < cutoff || dropped < too_many => {
-                table.remove(key)?;
+                table.remove(key.bytes().as_slice())?;
             }
             _ => break,
         }
@@ -363,17 +416,19 @@ pub(super) fn beats(
     };
     let table = transaction.open_table(BEATS)?;
     let mut beats = Vec::new();
-    let range = (from.as_millisecond(), 0)..(to.as_millisecond(), 0);
-    for row in table.range(range)? {
+    let (from, to) = (
+        Key(from.as_millisecond(), 0).bytes(),
+        Key(to.as_millisecond(), 0).bytes(),
+    );
+    for row in table.range(from.as_slice()..to.as_slice())? {
         let (key, value) = row?;
-        let (at, of) = key.value();
-        if of == *number.0
-            && let Ok(at) = Timestamp::from_millisecond(at)
+        let key = Key::of(key.value())?;
+        if key.1 == *number.0
             && let Some(said) = parsed(value.value())
         {
             beats.push(Beat {
                 service: service.clone(),
-                at,
+                at: key.time(),
                 status: said.status,
                 task: said.task,
                 response: said.response,
@@ -396,12 +451,7 @@ pub(super) fn days(database: &Database, from: Day, to: Day) -> Result<Rolled<Day
         .collect())
 }
 
-fn rollups(
-    database: &Database,
-    table: TableDefinition<(i64, u16), &[u8]>,
-    from: i64,
-    to: i64,
-) -> Result<Rolled<i64>, Fault> {
+fn rollups(database: &Database, table: Bytes, from: i64, to: i64) -> Result<Rolled<i64>, Fault> {
     if from >= to {
         return Ok(Vec::new());
     }
@@ -409,9 +459,10 @@ fn rollups(
     let names = names(&transaction)?;
     let table = transaction.open_table(table)?;
     let mut rows = Vec::new();
-    for row in table.range((from, 0)..(to, 0))? {
+    let (from, to) = (Key(from, 0).bytes(), Key(to, 0).bytes());
+    for row in table.range(from.as_slice()..to.as_slice())? {
         let (key, value) = row?;
-        let (number, service) = key.value();
+        let Key(number, service) = Key::of(key.value())?;
         if let Some(service) = names.get(&service)
             && let Some(rollup) = Rollup::parsed(value.value())
         {
@@ -427,8 +478,7 @@ pub(super) fn events(database: &Database, limit: usize) -> Result<Vec<Event>, Fa
     let mut events = Vec::new();
     for row in table.iter()?.rev().take(limit) {
         let (key, value) = row?;
-        let at = Timestamp::from_millisecond(key.value().0).unwrap_or_default();
-        events.extend(Event::parsed(at, value.value()));
+        events.extend(Event::parsed(Key::of(key.value())?.time(), value.value()));
     }
     Ok(events)
 }
@@ -457,7 +507,7 @@ pub(super) fn current(
     for watched in roster {
         let number = names.iter().find(|(_, name)| **name == watched.service);
         let stored = match number {
-            Some((number, _)) => table.get(*number)?,
+            Some((number, _)) => table.get(number.to_be_bytes().as_slice())?,
             None => None,
         };
         let row = stored.and_then(|value| parsed_row(watched, value.value()));
@@ -471,7 +521,22 @@ fn names(transaction: &ReadTransaction) -> Result<BTreeMap<u16, Service>, Fault>
     let mut names = BTreeMap::new();
     for row in table.iter()? {
         let (number, name) = row?;
-        names.insert(number.value(), Service::named(name.value()));
+        names.insert(
+            number_of(number.value())?,
+            Service::named(&text(name.value())),
+        );
     }
     Ok(names)
+}
+
+/// The number of a service, from its stored form: two bytes, the greater one first.
+fn number_of(bytes: &[u8]) -> Result<u16, Fault> {
+    let bytes = bytes.try_into().map_err(|_length| {
+        Fault::Damaged("the number of a service has not two bytes".to_owned())
+    })?;
+    Ok(u16::from_be_bytes(bytes))
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
