@@ -2,8 +2,8 @@
 
 pub mod alerts;
 mod monitor;
+mod section;
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
-use serde::Deserialize;
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
 
 pub use monitor::{MonitorSettings, ProbeSettings, SyncthingSettings};
+use section::{Section, Wrong};
 
 /// The settings file's name in the root.
 pub const FILE_NAME: &str = "photo-factory.toml";
@@ -22,8 +24,7 @@ pub const FILE_NAME: &str = "photo-factory.toml";
 const VERIFY_EVERY: Duration = Duration::from_secs(30 * 86_400);
 
 /// When an inbox name is cleared once its photo is kept.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub enum Clear {
     /// Always.
     #[default]
@@ -157,46 +158,29 @@ impl fmt::Display for ConfigError {
 impl std::error::Error for ConfigError {}
 
 /// The settings file as typed.
-#[derive(Default, Deserialize)]
-#[serde(default)]
 struct Typed {
     inbox: TypedInbox,
     storage: TypedStorage,
     dashboard: TypedDashboard,
     verify: TypedVerify,
-    monitor: monitor::TypedMonitor,
-    syncthing: monitor::TypedSyncthing,
-    probes: BTreeMap<String, monitor::TypedProbe>,
-    alerts: BTreeMap<String, alerts::TypedTarget>,
+    monitor: MonitorSettings,
+    alerts: Vec<alerts::Target>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct TypedInbox {
-    path: Option<PathBuf>,
-    settle_seconds: Option<f64>,
-    rescan_seconds: Option<f64>,
+    path: PathBuf,
+    settle: Duration,
+    rescan: Duration,
     clear: Clear,
-    poll: Option<TypedPoll>,
+    poll: Poll,
     ignore: Vec<String>,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum TypedPoll {
-    Set(bool),
-    Word(String),
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct TypedStorage {
-    path: Option<PathBuf>,
-    reserve: Option<TypedReserve>,
+    path: PathBuf,
+    reserve: Reserve,
 }
 
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
 enum TypedReserve {
     Bytes(u64),
     Words(String),
@@ -248,45 +232,134 @@ impl TypedReserve {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct TypedDashboard {
     listen: Option<SocketAddr>,
     hosts: Vec<String>,
-    refresh_seconds: Option<u32>,
+    refresh_seconds: u32,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
 struct TypedVerify {
-    days: Option<f64>,
-    limit: Option<f64>,
+    every: Option<Duration>,
+    limit: f64,
 }
 
-/// Every known key, by section: what `Typed` reads. The tables of the sections in [`NAMED`] have names of the owner's choosing.
-const KNOWN: [(&str, &[&str]); 8] = [
-    (
-        "inbox",
-        &[
-            "path",
-            "settle_seconds",
-            "rescan_seconds",
-            "clear",
-            "poll",
-            "ignore",
-        ],
-    ),
-    ("storage", &["path", "reserve"]),
-    ("dashboard", &["listen", "hosts", "refresh_seconds"]),
-    ("verify", &["days", "limit"]),
-    ("monitor", monitor::MONITOR_KEYS),
-    ("syncthing", monitor::SYNCTHING_KEYS),
-    ("probes", monitor::PROBE_KEYS),
-    ("alerts", alerts::KEYS),
-];
+impl Typed {
+    fn read(root: &Path, mut file: Section<'_>) -> Result<Self, Wrong> {
+        let typed = Self {
+            inbox: TypedInbox::read(file.section("inbox")?)?,
+            storage: TypedStorage::read(file.section("storage")?)?,
+            dashboard: TypedDashboard::read(file.section("dashboard")?)?,
+            verify: TypedVerify::read(file.section("verify")?)?,
+            monitor: MonitorSettings::read(root, &mut file)?,
+            alerts: alerts::read(root, file.named("alerts")?)?,
+        };
+        file.finish()?;
+        Ok(typed)
+    }
+}
 
-/// Sections of named tables: `[probes.NAME]`, `[alerts.NAME]`.
-const NAMED: [&str; 2] = ["probes", "alerts"];
+impl TypedInbox {
+    fn read(mut section: Section<'_>) -> Result<Self, Wrong> {
+        let typed = Self {
+            path: section.path("path")?.unwrap_or("Photos_Inbox".into()),
+            settle: seconds(&mut section, "settle_seconds", 3.0, 0.0)?,
+            rescan: seconds(&mut section, "rescan_seconds", 300.0, 1.0)?,
+            clear: match section.text("clear")?.as_deref() {
+                None | Some("always") => Clear::Always,
+                Some("safe") => Clear::Safe,
+                Some("never") => Clear::Never,
+                Some(_) => {
+                    return Err(section.wrong("clear is \"always\", \"safe\" or \"never\""));
+                }
+            },
+            poll: match section.value("poll").map(Spanned::get_ref) {
+                None => Poll::Auto,
+                Some(DeValue::Boolean(poll)) => Poll::Set(*poll),
+                Some(value) if value.as_str() == Some("auto") => Poll::Auto,
+                Some(_) => return Err(section.wrong("poll is \"auto\", true or false")),
+            },
+            ignore: section.texts("ignore")?,
+        };
+        section.finish()?;
+        Ok(typed)
+    }
+}
+
+/// A number of seconds, 0 or more; fewer than the least count as that.
+fn seconds(
+    section: &mut Section<'_>,
+    key: &'static str,
+    default: f64,
+    least: f64,
+) -> Result<Duration, Wrong> {
+    let seconds = section.number(key)?.unwrap_or(default);
+    Duration::try_from_secs_f64(seconds.max(least))
+        .ok()
+        .filter(|_| seconds >= 0.0)
+        .ok_or_else(|| section.wrong(&format!("{key} is a number of seconds, {least} or more")))
+}
+
+impl TypedStorage {
+    fn read(mut section: Section<'_>) -> Result<Self, Wrong> {
+        let path = section.path("path")?.unwrap_or("Storage".into());
+        let reserve = match section.value("reserve").map(Spanned::get_ref) {
+            None => Some(Reserve::default()),
+            Some(value) => typed_reserve(value).and_then(|typed| typed.usable()),
+        };
+        let reserve = reserve.ok_or_else(|| {
+            section.wrong("reserve is what is kept free on the disk: \"2%\", \"500 MB\", \"1 GiB\", or a number of bytes")
+        })?;
+        section.finish()?;
+        Ok(Self { path, reserve })
+    }
+}
+
+fn typed_reserve(value: &DeValue<'_>) -> Option<TypedReserve> {
+    match value {
+        DeValue::String(words) => Some(TypedReserve::Words(words.to_string())),
+        value => section::whole(value).map(TypedReserve::Bytes),
+    }
+}
+
+impl TypedDashboard {
+    fn read(mut section: Section<'_>) -> Result<Self, Wrong> {
+        let listen = section.text("listen")?.map(|typed| {
+            typed.parse().map_err(|_address| {
+                section.wrong("listen is an address and a port: \"127.0.0.1:8380\"")
+            })
+        });
+        let typed = Self {
+            listen: listen.transpose()?,
+            hosts: section.texts("hosts")?,
+            refresh_seconds: section.whole("refresh_seconds")?.unwrap_or(10),
+        };
+        section.finish()?;
+        Ok(typed)
+    }
+}
+
+impl TypedVerify {
+    fn read(mut section: Section<'_>) -> Result<Self, Wrong> {
+        let every = match section.number("days")? {
+            None => Some(VERIFY_EVERY),
+            Some(0.0) => None,
+            Some(days) => Some(
+                Duration::try_from_secs_f64(days * 86_400.0)
+                    .ok()
+                    .filter(|every| !every.is_zero())
+                    .ok_or_else(|| {
+                        section.wrong("days is a number of days, or 0 to switch it off")
+                    })?,
+            ),
+        };
+        let limit = section.number("limit")?.unwrap_or(4.0);
+        if !(limit.is_finite() && limit > 0.0) {
+            return Err(section.wrong("limit is a number of MB per second, above 0"));
+        }
+        section.finish()?;
+        Ok(Self { every, limit })
+    }
+}
 
 impl Config {
     /// Reads the settings: `root` (default: the current folder), then `file` (default: `photo-factory.toml` in the root,
@@ -312,15 +385,14 @@ impl Config {
             }
             Err(source) => return Err(ConfigError::Unreadable(path, source)),
         };
-        let typed = parse(&text, &path)?;
-        Self::usable(root, typed, listen, &path)
+        let typed = parse(&text, &root, &path)?;
+        Self::usable(root, typed, listen)
     }
 
     fn usable(
         root: PathBuf,
         typed: Typed,
         listen: Option<SocketAddr>,
-        file: &Path,
     ) -> Result<Self, ConfigError> {
         let listen = listen
             .or(typed.dashboard.listen)
@@ -328,87 +400,25 @@ impl Config {
         if !listen.ip().is_loopback() {
             return Err(ConfigError::Listen(listen));
         }
-        let wrong = |what: &str| ConfigError::Wrong {
-            file: file.to_owned(),
-            line: 1,
-            what: what.to_owned(),
-        };
-        let poll = match typed.inbox.poll {
-            None => Poll::Auto,
-            Some(TypedPoll::Set(poll)) => Poll::Set(poll),
-            Some(TypedPoll::Word(word)) if word == "auto" => Poll::Auto,
-            Some(TypedPoll::Word(_)) => {
-                return Err(wrong("[inbox] poll is \"auto\", true or false"));
-            }
-        };
-        let seconds = |typed: Option<f64>, default: f64, least: f64| {
-            let seconds = typed.unwrap_or(default);
-            Duration::try_from_secs_f64(seconds.max(least))
-                .ok()
-                .filter(|_| seconds >= 0.0)
-        };
-        let settle = seconds(typed.inbox.settle_seconds, 3.0, 0.0)
-            .ok_or_else(|| wrong("[inbox] settle_seconds is a number of seconds, 0 or more"))?;
-        let rescan = seconds(typed.inbox.rescan_seconds, 300.0, 1.0)
-            .ok_or_else(|| wrong("[inbox] rescan_seconds is a number of seconds, 1 or more"))?;
-        let verify_every = match typed.verify.days {
-            None => Some(VERIFY_EVERY),
-            Some(0.0) => None,
-            Some(days) => Some(
-                Duration::try_from_secs_f64(days * 86_400.0)
-                    .ok()
-                    .filter(|every| !every.is_zero())
-                    .ok_or_else(|| {
-                        wrong("[verify] days is a number of days, or 0 to switch it off")
-                    })?,
-            ),
-        };
-        let verify_limit = typed.verify.limit.unwrap_or(4.0);
-        if !(verify_limit.is_finite() && verify_limit > 0.0) {
-            return Err(wrong(
-                "[verify] limit is a number of MB per second, above 0",
-            ));
-        }
-        let reserve = match typed.storage.reserve {
-            None => Reserve::default(),
-            Some(typed) => typed.usable().ok_or_else(|| {
-                wrong("[storage] reserve is what is kept free on the disk: \"2%\", \"500 MB\", \"1 GiB\", or a number of bytes")
-            })?,
-        };
-        let monitor = MonitorSettings::usable(&root, typed.monitor, typed.syncthing, typed.probes)
-            .map_err(|what| wrong(&what))?;
-        let alerts = alerts::usable(&root, typed.alerts).map_err(|what| wrong(&what))?;
         Ok(Self {
-            reserve,
-            monitor,
-            alerts,
-            inbox: root.join(
-                typed
-                    .inbox
-                    .path
-                    .as_deref()
-                    .unwrap_or(Path::new("Photos_Inbox")),
-            ),
-            storage: root.join(
-                typed
-                    .storage
-                    .path
-                    .as_deref()
-                    .unwrap_or(Path::new("Storage")),
-            ),
+            reserve: typed.storage.reserve,
+            monitor: typed.monitor,
+            alerts: typed.alerts,
+            inbox: root.join(typed.inbox.path),
+            storage: root.join(typed.storage.path),
             data: root.join("Data"),
             logs: root.join("Logs"),
             root,
-            settle,
-            rescan,
+            settle: typed.inbox.settle,
+            rescan: typed.inbox.rescan,
             clear: typed.inbox.clear,
-            poll,
+            poll: typed.inbox.poll,
             ignore: typed.inbox.ignore,
             listen,
             hosts: typed.dashboard.hosts,
-            refresh_seconds: typed.dashboard.refresh_seconds.unwrap_or(10),
-            verify_every,
-            verify_limit,
+            refresh_seconds: typed.dashboard.refresh_seconds,
+            verify_every: typed.verify.every,
+            verify_limit: typed.verify.limit,
             zone: TimeZone::system(),
             worker: find_worker("photo-factory-exif"),
             courier: find_worker("photo-factory-courier"),
@@ -416,78 +426,22 @@ impl Config {
     }
 }
 
-fn parse(text: &str, file: &Path) -> Result<Typed, ConfigError> {
+fn parse(text: &str, root: &Path, file: &Path) -> Result<Typed, ConfigError> {
     let line_of = |at: usize| text.bytes().take(at).filter(|&byte| byte == b'\n').count() + 1;
-    let wrong = |at: usize, what: String| ConfigError::Wrong {
+    let wrong = |Wrong { at, what }| ConfigError::Wrong {
         file: file.to_owned(),
         line: line_of(at),
         what,
     };
-    let from_toml = |error: toml::de::Error| {
+    let table = DeTable::parse(text).map_err(|error| {
+        let what = format!(
+            "{}; correct it, or delete the line to get the default",
+            error.message()
+        );
         let at = error.span().map_or(0, |span| span.start);
-        wrong(
-            at,
-            format!(
-                "{}; correct it, or delete the line to get the default",
-                error.message()
-            ),
-        )
-    };
-    let table = toml::de::DeTable::parse(text).map_err(from_toml)?;
-    for (section, value) in table.get_ref() {
-        let Some((_, keys)) = KNOWN
-            .iter()
-            .find(|(known, _)| *known == section.get_ref().as_ref())
-        else {
-            let names = KNOWN.map(|(known, _)| known);
-            return Err(wrong(
-                section.span().start,
-                unknown("section", section.get_ref(), &names),
-            ));
-        };
-        let is_named = NAMED.contains(&section.get_ref().as_ref());
-        let table = value.get_ref().as_table().into_iter().flatten();
-        for (key, value) in table {
-            if is_named {
-                let settings = value.get_ref().as_table().into_iter().flatten();
-                check_keys(settings.map(|(key, _)| key), keys, &wrong)?;
-            } else {
-                check_keys(std::iter::once(key), keys, &wrong)?;
-            }
-        }
-    }
-    toml::from_str(text).map_err(from_toml)
-}
-
-fn check_keys<'a, 'text: 'a>(
-    typed: impl Iterator<Item = &'a toml::Spanned<toml::de::DeString<'text>>>,
-    known: &[&str],
-    wrong: &dyn Fn(usize, String) -> ConfigError,
-) -> Result<(), ConfigError> {
-    for key in typed {
-        if !known.contains(&key.get_ref().as_ref()) {
-            return Err(wrong(
-                key.span().start,
-                unknown("setting", key.get_ref(), known),
-            ));
-        }
-    }
-    Ok(())
-}
-
-fn unknown(what: &str, typed: &str, known: &[&str]) -> String {
-    let near = known
-        .iter()
-        .map(|name| (strsim::damerau_levenshtein(typed, name), name))
-        .min()
-        .filter(|(distance, _)| *distance <= 3);
-    match near {
-        Some((_, near)) => format!("there is no {what} `{typed}`; did you mean `{near}`?"),
-        None => format!(
-            "there is no {what} `{typed}`; there are: {}",
-            known.join(", ")
-        ),
-    }
+        wrong(Wrong { at, what })
+    })?;
+    Typed::read(root, Section::root(table.get_ref())).map_err(wrong)
 }
 
 /// The home of this process's user.
@@ -528,7 +482,7 @@ mod tests {
     use super::*;
 
     fn complaint(text: &str) -> String {
-        parse(text, Path::new("photo-factory.toml"))
+        parse(text, Path::new("/"), Path::new("photo-factory.toml"))
             .map(|_typed| ())
             .expect_err("must be refused")
             .to_string()
@@ -555,13 +509,9 @@ mod tests {
     #[test]
     fn the_monitor_is_set_by_its_own_sections() {
         let usable = |text: &str| {
-            let typed = parse(text, Path::new("x")).map_err(|error| error.to_string())?;
-            MonitorSettings::usable(
-                Path::new("/srv/photos"),
-                typed.monitor,
-                typed.syncthing,
-                typed.probes,
-            )
+            parse(text, Path::new("/srv/photos"), Path::new("x"))
+                .map(|typed| typed.monitor)
+                .map_err(|error| error.to_string())
         };
         let plain = usable("").expect("the defaults");
         assert_eq!(plain.librarian_every, Duration::from_secs(60));
@@ -604,8 +554,11 @@ mod tests {
     #[test]
     fn the_reserve_is_typed_as_a_share_or_as_bytes() {
         let reserve = |typed: &str| {
-            let typed = parse(&format!("[storage]\nreserve = {typed}\n"), Path::new("x"));
-            let reserve = typed.expect("must be read").storage.reserve?.usable()?;
+            let text = format!("[storage]\nreserve = {typed}\n");
+            let reserve = parse(&text, Path::new("/"), Path::new("x"))
+                .ok()?
+                .storage
+                .reserve;
             Some((reserve.millionths, reserve.most))
         };
         assert_eq!(reserve("\"2%\""), Some((20_000, u64::MAX)));

@@ -10,17 +10,26 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
+use toml::de::{DeTable, DeValue};
+
+fn entry<'a>(table: &'a DeTable<'a>, key: &str) -> &'a DeValue<'a> {
+    let mut entries = table.iter();
+    let entry = entries.find(|(name, _)| name.get_ref() == key);
+    entry.unwrap().1.get_ref()
+}
 
 #[test]
 fn every_crate_has_a_licence_that_packaging_deny_toml_allows() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let settings = fs::read_to_string(root.join("packaging/deny.toml")).unwrap();
-    let settings: toml::Table = toml::from_str(&settings).unwrap();
-    let allowed: Vec<&str> = settings["licenses"]["allow"]
+    let settings = DeTable::parse(&settings).unwrap();
+    let licences = entry(settings.get_ref(), "licenses");
+    let allowed = entry(licences.as_table().unwrap(), "allow");
+    let allowed: Vec<&str> = allowed
         .as_array()
         .unwrap()
         .iter()
-        .filter_map(toml::Value::as_str)
+        .filter_map(|licence| licence.get_ref().as_str())
         .collect();
 
     // Only this system's crates: those of others are not downloaded.

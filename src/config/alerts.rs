@@ -1,35 +1,14 @@
 //! The settings of the alerts: `[alerts.NAME]`, one for each target.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::civil::Time;
-use serde::Deserialize;
 
+use super::section::{Section, Wrong};
 use crate::courier::Security;
 use crate::courier::message::fingerprint_of;
-
-/// Keys of `[alerts.NAME]`, of whatever kind.
-pub(super) const KEYS: &[&str] = &[
-    "kind",
-    "url",
-    "token_file",
-    "priority",
-    "server",
-    "port",
-    "security",
-    "user",
-    "password_file",
-    "from",
-    "to",
-    "quiet_hours",
-    "urgent_in_quiet_hours",
-    "digest_seconds",
-    "after_seconds",
-    "certificate",
-];
 
 /// Bytes of a secret at most: longer files are something else.
 const SECRET_LIMIT: usize = 4096;
@@ -145,9 +124,8 @@ impl SecretFile {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TypedTarget {
+#[derive(Debug, Default)]
+struct TypedTarget {
     kind: Option<String>,
     url: Option<String>,
     token_file: Option<PathBuf>,
@@ -166,20 +144,44 @@ pub(super) struct TypedTarget {
     certificate: Option<String>,
 }
 
-/// Makes what was typed usable; `Err` says what is wrong.
-pub(super) fn usable(
+/// Reads every `[alerts.NAME]`.
+pub(super) fn read(
     root: &Path,
-    typed: BTreeMap<String, TypedTarget>,
-) -> Result<Vec<Target>, String> {
-    let targets = typed.into_iter().map(|(name, typed)| {
-        typed
+    sections: Vec<(String, Section<'_>)>,
+) -> Result<Vec<Target>, Wrong> {
+    let targets = sections.into_iter().map(|(name, mut section)| {
+        let typed = TypedTarget::read(&mut section)?;
+        let target = typed
             .usable(root, &name)
-            .map_err(|what| format!("[alerts.{name}] {what}"))
+            .map_err(|what| section.wrong(&what))?;
+        section.finish()?;
+        Ok(target)
     });
     targets.collect()
 }
 
 impl TypedTarget {
+    fn read(section: &mut Section<'_>) -> Result<Self, Wrong> {
+        Ok(Self {
+            kind: section.text("kind")?,
+            url: section.text("url")?,
+            token_file: section.path("token_file")?,
+            priority: section.whole("priority")?,
+            server: section.text("server")?,
+            port: section.whole("port")?,
+            security: section.text("security")?,
+            user: section.text("user")?,
+            password_file: section.path("password_file")?,
+            from: section.text("from")?,
+            to: Some(section.texts("to")?).filter(|texts| !texts.is_empty()),
+            quiet_hours: section.text("quiet_hours")?,
+            urgent_in_quiet_hours: section.flag("urgent_in_quiet_hours")?,
+            digest_seconds: section.whole("digest_seconds")?,
+            after_seconds: section.whole("after_seconds")?,
+            certificate: section.text("certificate")?,
+        })
+    }
+
     fn usable(mut self, root: &Path, name: &str) -> Result<Target, String> {
         let way = match self.kind.as_deref() {
             Some("ntfy") => self.ntfy(root)?,
@@ -327,8 +329,13 @@ mod tests {
     use super::*;
 
     fn target(text: &str) -> Result<Target, String> {
-        let typed: TypedTarget = toml::from_str(text).expect("must be TOML");
-        typed.usable(Path::new("/root"), "phone")
+        let text = format!("[alerts.phone]\n{text}");
+        let table = toml::de::DeTable::parse(&text).expect("must be TOML");
+        let sections = Section::root(table.get_ref()).named("alerts");
+        let targets = sections.and_then(|sections| read(Path::new("/root"), sections));
+        targets
+            .map(|mut targets| targets.remove(0))
+            .map_err(|wrong| wrong.what)
     }
 
     #[test]
@@ -375,7 +382,10 @@ mod tests {
         assert!(complaint("kind = 'ntfy'").contains("needs url"));
         assert!(complaint("kind = 'email'\nto = ['a']").contains("needs server"));
         let mixed = complaint("kind = 'webhook'\nurl = 'https://a/'\nto = ['a']");
-        assert_eq!(mixed, "to means nothing to webhook; delete the line");
+        assert_eq!(
+            mixed,
+            "[alerts.phone] to means nothing to webhook; delete the line"
+        );
         let half = complaint("kind = 'email'\nserver = 'm'\nfrom = 'a'\nto = ['a']\nuser = 'a'");
         assert!(half.contains("password_file"), "{half}");
     }

@@ -1,28 +1,9 @@
 //! The settings of the monitor: `[monitor]`, `[syncthing]` and `[probes.NAME]`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use serde::Deserialize;
-
-/// Keys of `[monitor]`.
-pub(super) const MONITOR_KEYS: &[&str] = &[
-    "librarian_seconds",
-    "services_seconds",
-    "commit_seconds",
-    "history_days",
-    "quiet_phone_days",
-    "units",
-    "docker",
-    "containers",
-];
-
-/// Keys of `[syncthing]`.
-pub(super) const SYNCTHING_KEYS: &[&str] = &["url", "api_key", "api_key_file"];
-
-/// Keys of `[probes.NAME]`.
-pub(super) const PROBE_KEYS: &[&str] = &["url", "expect", "contains"];
+use super::section::{Section, Wrong};
 
 /// How the services are watched.
 #[derive(Clone, PartialEq, Debug)]
@@ -83,130 +64,119 @@ pub struct ProbeSettings {
     pub contains: Option<String>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TypedMonitor {
-    librarian_seconds: Option<f64>,
-    services_seconds: Option<f64>,
-    commit_seconds: Option<f64>,
-    history_days: Option<u32>,
-    quiet_phone_days: Option<u32>,
-    units: Vec<String>,
-    docker: Option<TypedDocker>,
-    containers: Vec<String>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum TypedDocker {
-    Set(bool),
-    At(String),
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-pub(super) struct TypedSyncthing {
-    url: Option<String>,
-    api_key: Option<String>,
-    api_key_file: Option<PathBuf>,
-}
-
-#[derive(Debug, Deserialize)]
-pub(super) struct TypedProbe {
-    url: String,
-    expect: Option<u16>,
-    contains: Option<String>,
-}
-
 /// Where Docker's socket is.
 const DOCKER_SOCKET: &str = "/var/run/docker.sock";
 
 impl MonitorSettings {
-    /// Makes what was typed usable; `Err` says what is wrong.
-    pub(super) fn usable(
-        root: &Path,
-        typed: TypedMonitor,
-        syncthing: TypedSyncthing,
-        probes: BTreeMap<String, TypedProbe>,
-    ) -> Result<Self, String> {
-        let seconds = |typed: Option<f64>, default: u64, key: &str| match typed {
-            None => Ok(Duration::from_secs(default)),
-            Some(seconds) if (1.0..=86_400.0).contains(&seconds) => {
-                Ok(Duration::from_secs_f64(seconds))
-            }
-            Some(_) => Err(format!(
-                "[monitor] {key} is a number of seconds from 1 to 86400"
-            )),
+    /// Reads `[monitor]`, `[syncthing]` and `[probes.NAME]`.
+    pub(super) fn read(root: &Path, file: &mut Section<'_>) -> Result<Self, Wrong> {
+        let probes = file.named("probes")?.into_iter();
+        let mut settings = Self {
+            syncthing: SyncthingSettings::read(root, file.section("syncthing")?)?,
+            probes: probes
+                .map(|(name, section)| ProbeSettings::read(name, section))
+                .collect::<Result<_, _>>()?,
+            ..Self::read_monitor(file.section("monitor")?)?
         };
-        let is_name = |name: &str| {
-            let is_letter =
-                |letter: char| letter.is_ascii_alphanumeric() || "-_.@:".contains(letter);
-            !name.is_empty()
-                && name.len() <= 64
-                && !name.starts_with('-')
-                && name.chars().all(is_letter)
-        };
-        for name in typed
-            .units
-            .iter()
-            .chain(&typed.containers)
-            .chain(probes.keys())
-        {
-            if !is_name(name) {
-                return Err(format!(
-                    "`{name}` can't be the name of a unit, a container or a probe: those have letters, digits and - _ . @"
-                ));
-            }
-        }
-        let days = typed.history_days.unwrap_or(60);
+        settings
+            .probes
+            .sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(settings)
+    }
+
+    fn read_monitor(mut section: Section<'_>) -> Result<Self, Wrong> {
+        let days = section.whole("history_days")?.unwrap_or(60_u32);
         if !(1..=3660).contains(&days) {
-            return Err("[monitor] history_days is a number of days from 1 to 3660".to_owned());
+            return Err(section.wrong("history_days is a number of days from 1 to 3660"));
         }
-        let docker = match typed.docker {
-            None | Some(TypedDocker::Set(false)) => None,
-            Some(TypedDocker::Set(true)) => Some(DOCKER_SOCKET.to_owned()),
-            Some(TypedDocker::At(at)) if at.starts_with('/') || at.starts_with("http://") => {
-                Some(at)
-            }
-            Some(TypedDocker::At(_)) => {
-                return Err(
-                    "[monitor] docker is true, the path of Docker's socket, or the http:// address of a proxy"
-                        .to_owned(),
-                );
-            }
-        };
-        let probes = probes.into_iter().map(|(name, typed)| {
-            if !typed.url.starts_with("http://") && !typed.url.starts_with("https://") {
-                return Err(format!(
-                    "[probes.{name}] url begins with http:// or https://"
-                ));
-            }
-            Ok(ProbeSettings {
-                name,
-                url: typed.url,
-                expect: typed.expect,
-                contains: typed.contains,
-            })
-        });
-        Ok(Self {
-            librarian_every: seconds(typed.librarian_seconds, 60, "librarian_seconds")?,
-            services_every: seconds(typed.services_seconds, 300, "services_seconds")?,
-            commit_every: seconds(typed.commit_seconds, 300, "commit_seconds")?,
+        let settings = Self {
+            librarian_every: seconds(&mut section, "librarian_seconds", 60)?,
+            services_every: seconds(&mut section, "services_seconds", 300)?,
+            commit_every: seconds(&mut section, "commit_seconds", 300)?,
             keep: Duration::from_secs(u64::from(days) * 86_400),
-            quiet_phone_days: match typed.quiet_phone_days {
+            quiet_phone_days: match section.whole("quiet_phone_days")? {
                 None => Some(14),
                 Some(0) => None,
                 Some(days) => Some(days),
             },
-            units: typed.units,
-            docker,
-            containers: typed.containers,
-            syncthing: SyncthingSettings {
-                url: syncthing.url,
-                api_key: syncthing.api_key,
-                api_key_file: syncthing.api_key_file.map(|file| root.join(file)),
-            },
-            probes: probes.collect::<Result<_, _>>()?,
-        })
+            units: names(&mut section, "units")?,
+            docker: docker(&mut section)?,
+            containers: names(&mut section, "containers")?,
+            syncthing: SyncthingSettings::default(),
+            probes: Vec::new(),
+        };
+        section.finish()?;
+        Ok(settings)
     }
+}
+
+impl SyncthingSettings {
+    fn read(root: &Path, mut section: Section<'_>) -> Result<Self, Wrong> {
+        let settings = Self {
+            url: section.text("url")?,
+            api_key: section.text("api_key")?,
+            api_key_file: section.path("api_key_file")?.map(|file| root.join(file)),
+        };
+        section.finish()?;
+        Ok(settings)
+    }
+}
+
+impl ProbeSettings {
+    fn read(name: String, mut section: Section<'_>) -> Result<Self, Wrong> {
+        if !is_name(&name) {
+            return Err(section.wrong(NAMES));
+        }
+        let url = section.text("url")?.unwrap_or_default();
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            return Err(section.wrong("url begins with http:// or https://"));
+        }
+        let settings = Self {
+            name,
+            url,
+            expect: section.whole("expect")?,
+            contains: section.text("contains")?,
+        };
+        section.finish()?;
+        Ok(settings)
+    }
+}
+
+fn seconds(section: &mut Section<'_>, key: &'static str, default: u32) -> Result<Duration, Wrong> {
+    match section.number(key)?.unwrap_or(f64::from(default)) {
+        seconds if (1.0..=86_400.0).contains(&seconds) => Ok(Duration::from_secs_f64(seconds)),
+        _ => Err(section.wrong(&format!("{key} is a number of seconds from 1 to 86400"))),
+    }
+}
+
+fn docker(section: &mut Section<'_>) -> Result<Option<String>, Wrong> {
+    let Some(value) = section.value("docker") else {
+        return Ok(None);
+    };
+    match (value.get_ref().as_bool(), value.get_ref().as_str()) {
+        (Some(false), _) => Ok(None),
+        (Some(true), _) => Ok(Some(DOCKER_SOCKET.to_owned())),
+        (_, Some(at)) if at.starts_with('/') || at.starts_with("http://") => {
+            Ok(Some(at.to_owned()))
+        }
+        _ => Err(section.wrong(
+            "docker is true, the path of Docker's socket, or the http:// address of a proxy",
+        )),
+    }
+}
+
+/// What is wrong with a name.
+const NAMES: &str = "names of units, containers and probes have letters, digits and - _ . @ :";
+
+fn names(section: &mut Section<'_>, key: &'static str) -> Result<Vec<String>, Wrong> {
+    let names = section.texts(key)?;
+    if names.iter().all(|name| is_name(name)) {
+        return Ok(names);
+    }
+    Err(section.wrong(&format!("{key}: {NAMES}")))
+}
+
+fn is_name(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_alphanumeric() || "-_.@:".contains(letter);
+    (1..=64).contains(&name.len()) && !name.starts_with('-') && name.chars().all(is_letter)
 }
