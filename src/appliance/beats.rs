@@ -1,7 +1,6 @@
 //! The heartbeats of what runs in this process: the librarian's from its progress, the ledger's from a probe of it, the page's from
 //! asking it, the monitor's own from the rounds that its watchers finish.
 
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -30,13 +29,14 @@ const HEALTH: &str = "/healthz";
 
 /// When each watcher of the monitor finished its last round: its own beat comes from these.
 #[derive(Debug, Default)]
-pub(super) struct Rounds(Mutex<BTreeMap<&'static str, Instant>>);
+pub(super) struct Rounds(Mutex<Vec<(&'static str, Instant)>>);
 
 impl Rounds {
     /// A watcher begins, or has finished a round.
     pub(super) fn note(&self, watcher: &'static str) {
         let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds.insert(watcher, Instant::now());
+        rounds.retain(|(known, _)| *known != watcher);
+        rounds.push((watcher, Instant::now()));
     }
 
     /// How the monitor is: a watcher that does not come back makes it stuck.

@@ -51,7 +51,7 @@ use super::clock::{Clock, IsSynchronized};
 use super::doubt::Correction;
 use super::event::Event;
 use super::phones::Phones;
-use super::rollup::{Accounts, Rollup, date_of, day_number, day_of, hour_of};
+use super::rollup::{Accounts, Rollup, Rollups, date_of, day_number, day_of, hour_of};
 use super::service::{Beat, Service, ServiceRow, Watched};
 
 /// The cache: the history is written at one end and seldom read.
@@ -193,7 +193,7 @@ impl History {
     ) -> Vec<(Date, Service, Rollup)> {
         let (from, to) = (day_number(from), day_number(to));
         let stored = self.read(|database| tables::days(database, from, to));
-        let mut all: std::collections::BTreeMap<_, Rollup> = stored.into_iter().collect();
+        let mut all: Rollups = stored.into_iter().collect();
         for ((hour, service), rollup) in waiting.0 {
             let day = day_of(hour, &self.zone);
             if (from..=to).contains(&day) {

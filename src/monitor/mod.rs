@@ -429,9 +429,7 @@ impl Monitor {
 
     /// The phones by name, with what they brought last.
     pub fn phones(&self) -> Vec<(String, Phone)> {
-        let memory = self.memory();
-        let phones = memory.phones.0.iter();
-        phones.map(|(name, phone)| (name.clone(), *phone)).collect()
+        self.memory().phones.0.clone()
     }
 
     /// The current row of every service, in the order of the roster.

@@ -1,7 +1,6 @@
 //! The phones: what each brought last. A phone is a folder in the inbox, by the custom of sharing one for each; what lies in the inbox
 //! itself is a phone without a name.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
@@ -40,19 +39,19 @@ impl Phone {
         (self.days >= REGULAR_DAYS && days >= i64::from(at_least)).then_some(days)
     }
 
-    /// The stored form: two times, a day, a count.
-    pub(super) fn record(&self) -> [u8; 16] {
-        let mut record = [0; 16];
+    /// The stored form: a time, a day, a count.
+    pub(super) fn record(&self) -> [u8; 20] {
+        let mut record = [0; 20];
         record[..8].copy_from_slice(&self.last.as_millisecond().to_le_bytes());
-        record[8..12].copy_from_slice(&self.last_day.to_le_bytes());
-        record[12..].copy_from_slice(&self.days.to_le_bytes());
+        record[8..16].copy_from_slice(&self.last_day.to_le_bytes());
+        record[16..].copy_from_slice(&self.days.to_le_bytes());
         record
     }
 
     /// Reads the stored form; `None` where it is damaged.
     pub(super) fn parsed(record: &[u8]) -> Option<Self> {
         let (last, rest) = record.split_first_chunk::<8>()?;
-        let (last_day, rest) = rest.split_first_chunk::<4>()?;
+        let (last_day, rest) = rest.split_first_chunk::<8>()?;
         let days = rest.first_chunk::<4>()?;
         Some(Self {
             last: Timestamp::from_millisecond(i64::from_le_bytes(*last)).ok()?,
@@ -64,29 +63,34 @@ impl Phone {
 
 /// All phones, by name.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Phones(pub(super) BTreeMap<String, Phone>);
+pub(super) struct Phones(pub(super) Vec<(String, Phone)>);
 
 impl Phones {
     /// A photo came from this place in the inbox.
     pub(super) fn note(&mut self, inbox_path: &Path, at: Timestamp, zone: &TimeZone) {
         let name = name_of(inbox_path);
         let day = day_number(at.to_zoned(zone.clone()).date());
-        let phone = self.0.entry(name).or_insert(Phone {
-            last: at,
-            days: 0,
-            last_day: day - 1,
-        });
+        let place = match self.0.binary_search_by(|(known, _)| known.cmp(&name)) {
+            Ok(place) => place,
+            Err(place) => {
+                let phone = Phone {
+                    last: at,
+                    days: 0,
+                    last_day: day - 1,
+                };
+                self.0.insert(place, (name, phone));
+                place
+            }
+        };
+        let phone = &mut self.0[place].1;
         phone.last = phone.last.max(at);
         if day != phone.last_day {
             phone.days = phone.days.saturating_add(1);
             phone.last_day = day;
         }
-        while self.0.len() > PHONES {
-            let longest = self.0.iter().min_by_key(|(_, phone)| phone.last);
-            let Some(name) = longest.map(|(name, _)| name.clone()) else {
-                break;
-            };
-            self.0.remove(&name);
+        if self.0.len() > PHONES {
+            let longest = self.0.iter().map(|(_, phone)| phone.last).min();
+            self.0.retain(|(_, phone)| Some(phone.last) != longest);
         }
     }
 }
@@ -122,13 +126,13 @@ mod tests {
             phones.note(Path::new("b.jpg"), at(day), &TimeZone::UTC);
         }
         phones.note(Path::new("Italy 2019/c.jpg"), at(20_000), &TimeZone::UTC);
-        let names: Vec<&str> = phones.0.keys().map(String::as_str).collect();
+        let names: Vec<&str> = phones.0.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["Anna", "Italy 2019", "the inbox"]);
-        let anna = phones.0["Anna"];
+        let anna = phones.0[0].1;
         assert_eq!(anna.days, 3);
         assert_eq!(anna.quiet_days(14, at(20_010)), None);
         assert_eq!(anna.quiet_days(14, at(20_018)), Some(15));
-        assert_eq!(phones.0["Italy 2019"].quiet_days(14, at(20_100)), None);
+        assert_eq!(phones.0[1].1.quiet_days(14, at(20_100)), None);
         assert_eq!(Phone::parsed(&anna.record()), Some(anna));
         assert_eq!(Phone::parsed(&[1, 2, 3]), None);
         assert_eq!(day_of(&anna), "2024-10-07");
@@ -142,6 +146,7 @@ mod tests {
             phones.note(Path::new(&path), at(20_000 + number), &TimeZone::UTC);
         }
         assert_eq!(phones.0.len(), PHONES);
-        assert!(phones.0.contains_key("99") && !phones.0.contains_key("0"));
+        let has = |name| phones.0.iter().any(|(known, _)| known == name);
+        assert!(has("99") && !has("0"));
     }
 }

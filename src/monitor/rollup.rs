@@ -134,7 +134,7 @@ impl Rollup {
 pub(super) type Hour = i64;
 
 /// Days since 1970-01-01, by the local calendar.
-pub(super) type Day = i32;
+pub(super) type Day = i64;
 
 /// The hour of a time.
 pub(super) fn hour_of(at: Timestamp) -> Hour {
@@ -150,21 +150,23 @@ pub(super) fn day_of(hour: Hour, zone: &TimeZone) -> Day {
 /// The number of a calendar day.
 pub(super) fn day_number(date: jiff::civil::Date) -> Day {
     let epoch = jiff::civil::date(1970, 1, 1);
-    let days = date.duration_since(epoch).as_hours() / 24;
-    Day::try_from(days).unwrap_or_default()
+    date.duration_since(epoch).as_hours() / 24
 }
 
 /// The calendar day of a number.
 pub(super) fn date_of(day: Day) -> jiff::civil::Date {
     let epoch = jiff::civil::date(1970, 1, 1);
     epoch
-        .checked_add(jiff::Span::new().days(day))
+        .checked_add(jiff::SignedDuration::from_hours(day.saturating_mul(24)))
         .unwrap_or(epoch)
 }
 
+/// Roll-ups by hour, or by day, and service.
+pub(super) type Rollups = BTreeMap<(i64, Service), Rollup>;
+
 /// What came to be known and is not written yet, per service and hour.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(super) struct Accounts(pub(super) BTreeMap<(Hour, Service), Rollup>);
+pub(super) struct Accounts(pub(super) Rollups);
 
 impl Accounts {
     /// Notes that a service had a status for so long before `until`.

@@ -1,6 +1,5 @@
 //! The tables of the history: what one commit writes and prunes, and what is read.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::tz::TimeZone;
@@ -44,7 +43,7 @@ const DAYS: Bytes = TableDefinition::new("days");
 const EVENTS: Bytes = TableDefinition::new("events");
 
 /// Roll-ups of services at hours or days.
-type Rolled<Key> = Vec<((Key, Service), Rollup)>;
+type Rolled = Vec<((i64, Service), Rollup)>;
 
 const PHONES: Bytes = TableDefinition::new("phones");
 
@@ -219,7 +218,7 @@ pub(super) fn phones(database: &Database) -> Result<Phones, Fault> {
     for row in table.iter()? {
         let (name, record) = row?;
         if let Some(phone) = Phone::parsed(record.value()) {
-            phones.0.insert(text(name.value()), phone);
+            phones.0.push((text(name.value()), phone));
         }
     }
     Ok(phones)
@@ -228,32 +227,32 @@ pub(super) fn phones(database: &Database) -> Result<Phones, Fault> {
 /// The numbers of the services in the file.
 struct Numbers<'txn> {
     table: Rows<'txn>,
-    known: BTreeMap<Service, u16>,
+    known: Vec<(Service, u16)>,
 }
 
 impl<'txn> Numbers<'txn> {
     fn read(transaction: &'txn WriteTransaction) -> Result<Self, Fault> {
         let table = transaction.open_table(SERVICES)?;
-        let mut known = BTreeMap::new();
+        let mut known = Vec::new();
         for row in table.iter()? {
             let (number, name) = row?;
-            known.insert(
+            known.push((
                 Service::named(&text(name.value())),
                 number_of(number.value())?,
-            );
+            ));
         }
         Ok(Self { table, known })
     }
 
     fn of(&mut self, service: &Service) -> Result<u16, Fault> {
-        if let Some(number) = self.known.get(service) {
+        if let Some((_, number)) = self.known.iter().find(|(known, _)| known == service) {
             return Ok(*number);
         }
         let number = u16::try_from(self.known.len()).unwrap_or(u16::MAX);
         let key = number.to_be_bytes();
         self.table
             .insert(key.as_slice(), service.as_str().as_bytes())?;
-        self.known.insert(service.clone(), number);
+        self.known.push((service.clone(), number));
         Ok(number)
     }
 }
@@ -275,7 +274,7 @@ impl Rollups<'_, '_> {
         for ((hour, service), rollup) in &accounts.0 {
             let number = numbers.of(service)?;
             change_rollup(&mut self.hours, Key(*hour, number), rollup, change)?;
-            let day = i64::from(day_of(*hour, self.zone));
+            let day = day_of(*hour, self.zone);
             change_rollup(&mut self.days, Key(day, number), rollup, change)?;
         }
         Ok(())
@@ -411,7 +410,7 @@ pub(super) fn beats(
     }
     let transaction = database.begin_read()?;
     let names = names(&transaction)?;
-    let Some(number) = names.iter().find(|(_, name)| *name == service) else {
+    let Some((number, _)) = names.iter().find(|(_, name)| name == service) else {
         return Ok(Vec::new());
     };
     let table = transaction.open_table(BEATS)?;
@@ -423,7 +422,7 @@ pub(super) fn beats(
     for row in table.range(from.as_slice()..to.as_slice())? {
         let (key, value) = row?;
         let key = Key::of(key.value())?;
-        if key.1 == *number.0
+        if key.1 == *number
             && let Some(said) = parsed(value.value())
         {
             beats.push(Beat {
@@ -439,19 +438,15 @@ pub(super) fn beats(
     Ok(beats)
 }
 
-pub(super) fn hours(database: &Database, from: Hour, to: Hour) -> Result<Rolled<Hour>, Fault> {
+pub(super) fn hours(database: &Database, from: Hour, to: Hour) -> Result<Rolled, Fault> {
     rollups(database, HOURS, from, to)
 }
 
-pub(super) fn days(database: &Database, from: Day, to: Day) -> Result<Rolled<Day>, Fault> {
-    let rows = rollups(database, DAYS, i64::from(from), i64::from(to) + 1)?.into_iter();
-    let day = |number| Day::try_from(number).unwrap_or_default();
-    Ok(rows
-        .map(|((number, service), rollup)| ((day(number), service), rollup))
-        .collect())
+pub(super) fn days(database: &Database, from: Day, to: Day) -> Result<Rolled, Fault> {
+    rollups(database, DAYS, from, to + 1)
 }
 
-fn rollups(database: &Database, table: Bytes, from: i64, to: i64) -> Result<Rolled<i64>, Fault> {
+fn rollups(database: &Database, table: Bytes, from: i64, to: i64) -> Result<Rolled, Fault> {
     if from >= to {
         return Ok(Vec::new());
     }
@@ -463,7 +458,7 @@ fn rollups(database: &Database, table: Bytes, from: i64, to: i64) -> Result<Roll
     for row in table.range(from.as_slice()..to.as_slice())? {
         let (key, value) = row?;
         let Key(number, service) = Key::of(key.value())?;
-        if let Some(service) = names.get(&service)
+        if let Some((_, service)) = names.iter().find(|(known, _)| *known == service)
             && let Some(rollup) = Rollup::parsed(value.value())
         {
             rows.push(((number, service.clone()), rollup));
@@ -485,10 +480,10 @@ pub(super) fn events(database: &Database, limit: usize) -> Result<Vec<Event>, Fa
 
 /// The keys of incidents whose last event opened them.
 pub(super) fn open_incidents(database: &Database) -> Result<Vec<String>, Fault> {
-    let mut last: BTreeMap<String, Turn> = BTreeMap::new();
+    let mut last: Vec<(String, Turn)> = Vec::new();
     for event in events(database, INCIDENT_EVENTS)? {
-        if event.turn != Turn::News {
-            last.entry(event.key).or_insert(event.turn);
+        if event.turn != Turn::News && last.iter().all(|(key, _)| *key != event.key) {
+            last.push((event.key, event.turn));
         }
     }
     let open = last.into_iter().filter(|(_, turn)| *turn == Turn::Opened);
@@ -505,7 +500,7 @@ pub(super) fn current(
     let table = transaction.open_table(CURRENT)?;
     let mut rows = Vec::new();
     for watched in roster {
-        let number = names.iter().find(|(_, name)| **name == watched.service);
+        let number = names.iter().find(|(_, name)| *name == watched.service);
         let stored = match number {
             Some((number, _)) => table.get(number.to_be_bytes().as_slice())?,
             None => None,
@@ -516,15 +511,15 @@ pub(super) fn current(
     Ok(rows)
 }
 
-fn names(transaction: &ReadTransaction) -> Result<BTreeMap<u16, Service>, Fault> {
+fn names(transaction: &ReadTransaction) -> Result<Vec<(u16, Service)>, Fault> {
     let table = transaction.open_table(SERVICES)?;
-    let mut names = BTreeMap::new();
+    let mut names = Vec::new();
     for row in table.iter()? {
         let (number, name) = row?;
-        names.insert(
+        names.push((
             number_of(number.value())?,
             Service::named(&text(name.value())),
-        );
+        ));
     }
     Ok(names)
 }
