@@ -10,6 +10,7 @@ mod watchers;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -33,8 +34,8 @@ use crate::monitor::event::Kind;
 use crate::monitor::{self, Monitor};
 use crate::verify::background::{Background, Saying, Verified};
 
-use beats::Rounds;
 use tend::tend_storage;
+use watchers::Shared;
 
 /// A clean stop takes no longer than this in all; what is cut short is finished at the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(4);
@@ -126,7 +127,6 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
             notices: Arc::clone(&factory.notices),
             verified: verification.said(),
             courier: Courier::new(factory.config.courier.clone()),
-            rounds: Arc::new(Rounds::default()),
         }
         .start(&executor, fates);
         if let Some(Ok(signal)) = signals.next().await {
@@ -166,7 +166,6 @@ struct Services {
     notices: Arc<Notices>,
     verified: Saying,
     courier: Courier,
-    rounds: Arc<Rounds>,
 }
 
 impl Services {
@@ -174,9 +173,6 @@ impl Services {
     fn start(self, executor: &LocalExecutor<'static>, fates: Receiver<Report>) -> Vec<Task<()>> {
         let line = || Arc::clone(&self.line);
         let monitor = || Arc::clone(&self.monitor);
-        let rounds = || Arc::clone(&self.rounds);
-        let courier = || self.courier.clone();
-        let verified = self.verified.clone();
         let teller = (line(), monitor());
         executor
             .spawn(async move {
@@ -189,26 +185,24 @@ impl Services {
                     .await;
             })
             .detach();
-        vec![
-            executor.spawn(tend_storage(line(), monitor(), self.notices.clone())),
-            executor.spawn(beats::librarian(line(), monitor())),
-            executor.spawn(beats::ledger(line(), monitor(), rounds())),
-            executor.spawn(beats::page(line(), monitor(), rounds())),
-            executor.spawn(beats::silence(monitor())),
-            executor.spawn(beats::mend_ledger(line(), monitor())),
-            executor.spawn(watchers::board(line(), monitor(), verified, rounds())),
-            executor.spawn(watchers::units(line(), monitor(), rounds())),
-            executor.spawn(others::syncthing(line(), monitor(), courier(), rounds())),
-            executor.spawn(others::containers(line(), monitor(), courier(), rounds())),
-            executor.spawn(others::pages(line(), monitor(), courier(), rounds())),
-            executor.spawn(alerts::tell(
-                Arc::clone(&self.line.config),
-                monitor(),
-                courier(),
-                monitor().listen(),
-            )),
-            executor.spawn(rest(line())),
-        ]
+        let shared = Shared {
+            line: line(),
+            monitor: monitor(),
+            courier: self.courier.clone(),
+            verified: self.verified,
+        };
+        let events = self.monitor.listen();
+        let config = Arc::clone(&self.line.config);
+        // Boxed: each further type of task is some KB of program.
+        let tasks: Vec<Pin<Box<dyn Future<Output = ()>>>> = vec![
+            Box::pin(tend_storage(line(), monitor(), self.notices)),
+            Box::pin(beats::librarian(line(), monitor())),
+            Box::pin(beats::mend_ledger(line(), monitor())),
+            Box::pin(watchers::watch(shared)),
+            Box::pin(alerts::tell(config, monitor(), self.courier, events)),
+            Box::pin(rest(line())),
+        ];
+        tasks.into_iter().map(|task| executor.spawn(task)).collect()
     }
 }
 

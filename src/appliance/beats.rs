@@ -1,8 +1,8 @@
 //! The heartbeats of what runs in this process: the librarian's from its progress, the ledger's from a probe of it, the page's from
-//! asking it, the monitor's own from the rounds that its watchers finish.
+//! asking it.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use smol::{Timer, unblock};
@@ -21,37 +21,8 @@ const STUCK_AFTER: Duration = Duration::from_secs(600);
 /// How often a ledger that is down is tried again.
 const MEND_EVERY: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether a service has fallen silent.
-const SILENCE_EVERY: Duration = Duration::from_secs(60);
-
 /// The route that says whether the page answers.
 const HEALTH: &str = "/healthz";
-
-/// When each watcher of the monitor finished its last round: its own beat comes from these.
-#[derive(Debug, Default)]
-pub(super) struct Rounds(Mutex<Vec<(&'static str, Instant)>>);
-
-impl Rounds {
-    /// A watcher begins, or has finished a round.
-    pub(super) fn note(&self, watcher: &'static str) {
-        let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        rounds.retain(|(known, _)| *known != watcher);
-        rounds.push((watcher, Instant::now()));
-    }
-
-    /// How the monitor is: a watcher that does not come back makes it stuck.
-    fn report(&self, patience: Duration) -> Report {
-        let rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let hangs = rounds.iter().find(|(_, at)| at.elapsed() > patience);
-        let status = hangs.map_or(Status::Up, |(watcher, at)| {
-            Status::Stuck(format!(
-                "looking at {watcher} has not come back for {} minutes",
-                at.elapsed().as_secs() / 60
-            ))
-        });
-        Report::from(status).doing(format!("watchers at work: {}", rounds.len()))
-    }
-}
 
 /// The librarian's beats.
 pub(super) async fn librarian(line: Arc<Line>, monitor: Arc<Monitor>) {
@@ -131,20 +102,9 @@ fn status(line: &Line) -> Status {
     }
 }
 
-/// The beats of the ledger, from a real small read and write.
-pub(super) async fn ledger(line: Arc<Line>, monitor: Arc<Monitor>, rounds: Arc<Rounds>) {
-    let every = line.config.monitor.services_every;
-    rounds.note("the ledger");
-    loop {
-        let (line, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
-        unblock(move || {
-            let report = ledger_report(&line);
-            recorder.beat(&Service::FACTORY_DB, report, now());
-        })
-        .await;
-        rounds.note("the ledger");
-        Timer::after(every).await;
-    }
+/// One beat of the ledger, from a real small read and write.
+pub(super) fn ledger(line: &Line, monitor: &Monitor) {
+    monitor.beat(&Service::FACTORY_DB, ledger_report(line), now());
 }
 
 fn ledger_report(line: &Line) -> Report {
@@ -164,40 +124,20 @@ fn ledger_report(line: &Line) -> Report {
         .answered_in(took)
 }
 
-/// The beats of the page, from asking it as a browser would; and of the monitor itself.
-pub(super) async fn page(line: Arc<Line>, monitor: Arc<Monitor>, rounds: Arc<Rounds>) {
-    let every = line.config.monitor.services_every;
-    rounds.note("the page");
-    loop {
-        let (line, recorder) = (Arc::clone(&line), Arc::clone(&monitor));
-        let own = rounds.report(every * 3);
-        unblock(move || {
-            let asked = Instant::now();
-            let status = match client::ask(&line.config.data, HEALTH, &mut std::io::sink()) {
-                Ok(Answer::Done) => Status::Up,
-                Ok(Answer::NotRunning) => Status::Down(
-                    "its socket in Data is gone: restart Photo Factory to get it back".to_owned(),
-                ),
-                Err(error) => Status::Down(error.to_string()),
-            };
-            let report = Report::from(status)
-                .doing("answering")
-                .answered_in(asked.elapsed());
-            recorder.beat(&Service::DASHBOARD, report, now());
-            recorder.beat(&Service::SERVICE_MONITOR, own, now());
-        })
-        .await;
-        rounds.note("the page");
-        Timer::after(every).await;
-    }
-}
-
-/// Looks whether a service has fallen silent.
-pub(super) async fn silence(monitor: Arc<Monitor>) {
-    loop {
-        Timer::after(SILENCE_EVERY).await;
-        monitor.look_for_silent(now());
-    }
+/// One beat of the page, from asking it as a browser would.
+pub(super) fn page(line: &Line, monitor: &Monitor) {
+    let asked = Instant::now();
+    let status = match client::ask(&line.config.data, HEALTH, &mut std::io::sink()) {
+        Ok(Answer::Done) => Status::Up,
+        Ok(Answer::NotRunning) => Status::Down(
+            "its socket in Data is gone: restart Photo Factory to get it back".to_owned(),
+        ),
+        Err(error) => Status::Down(error.to_string()),
+    };
+    let report = Report::from(status)
+        .doing("answering")
+        .answered_in(asked.elapsed());
+    monitor.beat(&Service::DASHBOARD, report, now());
 }
 
 /// While the ledger is down: says so at once, and tries it again and again. When it is back, what it tells of interrupted

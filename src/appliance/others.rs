@@ -5,60 +5,48 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use smol::{Timer, unblock};
-
-use super::beats::Rounds;
 use super::now;
-use crate::courier::Courier;
-use crate::librarian::Line;
+use super::watchers::{Shared, Watcher};
 use crate::monitor::docker::{self, Container};
 use crate::monitor::event::Kind;
 use crate::monitor::http_probe;
-use crate::monitor::syncthing::{PIN_FILE, Sight, Watcher};
+use crate::monitor::syncthing::{PIN_FILE, Sight, Watcher as Syncthing};
 use crate::monitor::{Live, Monitor, Report, Service, Status};
 
 /// How long a page of the owner's choosing may take to answer.
 const PAGE_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Looks at Syncthing, and tells the librarian whether the phones keep their copies.
-pub(super) async fn syncthing(
-    line: Arc<Line>,
-    monitor: Arc<Monitor>,
-    courier: Courier,
-    rounds: Arc<Rounds>,
-) {
-    let every = line.config.monitor.services_every;
-    let pin = line.config.data.join(PIN_FILE);
-    let known = {
-        let pin = pin.clone();
-        unblock(move || std::fs::read_to_string(pin).ok()).await
-    };
-    let known = known.map(|pin| pin.trim().to_owned());
-    let mut watcher = Watcher::new(line.config.monitor.syncthing.clone(), every, known);
-    loop {
-        rounds.note("Syncthing");
-        let (line, monitor, courier) = (Arc::clone(&line), Arc::clone(&monitor), courier.clone());
-        let file = pin.clone();
-        watcher = unblock(move || {
-            let before = watcher.pin().map(str::to_owned);
-            let config = &line.config;
-            let sight = watcher.look(&courier, &config.inbox, config.clear, Instant::now());
-            if watcher.pin() != before.as_deref()
-                && let Some(pin) = watcher.pin()
+pub(super) fn syncthing(shared: Shared) -> Watcher {
+    let config = Arc::clone(&shared.line.config);
+    let every = config.monitor.services_every;
+    let file = config.data.join(PIN_FILE);
+    let mut syncthing: Option<Syncthing> = None;
+    Watcher {
+        what: "Syncthing",
+        look: Box::new(move || {
+            let syncthing = syncthing.get_or_insert_with(|| {
+                let pin = std::fs::read_to_string(&file).ok();
+                let pin = pin.map(|pin| pin.trim().to_owned());
+                Syncthing::new(config.monitor.syncthing.clone(), every, pin)
+            });
+            let before = syncthing.pin().map(str::to_owned);
+            let courier = &shared.courier;
+            let sight = syncthing.look(courier, &config.inbox, config.clear, Instant::now());
+            if syncthing.pin() != before.as_deref()
+                && let Some(pin) = syncthing.pin()
                 && let Err(error) = keep(&file, pin)
             {
                 log::warn!("{} can't be written: {error}", file.display());
             }
-            line.note_copies_stay(sight.phone_copies_stay_until());
-            note_sight(&monitor, sight);
-            watcher
-        })
-        .await;
-        rounds.note("Syncthing");
-        let next = watcher
-            .next_look()
-            .unwrap_or_else(|| Instant::now() + every);
-        Timer::at(next).await;
+            shared
+                .line
+                .note_copies_stay(sight.phone_copies_stay_until());
+            note_sight(&shared.monitor, sight);
+            let now = Instant::now();
+            let next = syncthing.next_look();
+            next.map_or(every, |next| next.saturating_duration_since(now))
+        }),
     }
 }
 
@@ -104,32 +92,12 @@ fn note_sight(monitor: &Monitor, sight: Sight) {
     monitor.note_sight(sight);
 }
 
-/// Looks at containers, where the settings say that there are some.
-pub(super) async fn containers(
-    line: Arc<Line>,
-    monitor: Arc<Monitor>,
-    courier: Courier,
-    rounds: Arc<Rounds>,
-) {
-    let settings = &line.config.monitor;
-    let every = settings.services_every;
-    let Some(at) = settings.docker.clone() else {
-        return;
-    };
-    loop {
-        rounds.note("Docker");
-        let (line, monitor, courier) = (Arc::clone(&line), Arc::clone(&monitor), courier.clone());
-        let at = at.clone();
-        unblock(move || {
-            let wanted = &line.config.monitor.containers;
-            let seen = docker::look(&courier, &at, wanted);
-            note_containers(&monitor, wanted, &seen);
-            monitor.note_containers(seen);
-        })
-        .await;
-        rounds.note("Docker");
-        Timer::after(every).await;
-    }
+/// Looks at containers, by Docker's API at this address.
+pub(super) fn look_at_containers(shared: &Shared, at: &str) {
+    let wanted = &shared.line.config.monitor.containers;
+    let seen = docker::look(&shared.courier, at, wanted);
+    note_containers(&shared.monitor, wanted, &seen);
+    shared.monitor.note_containers(seen);
 }
 
 /// Syncthing's container is another view of that service; one that the settings name is a service of its own.
@@ -159,30 +127,15 @@ fn note_containers(monitor: &Monitor, wanted: &[String], seen: &Result<Vec<Conta
 }
 
 /// Looks at the pages of the owner's choosing.
-pub(super) async fn pages(
-    line: Arc<Line>,
-    monitor: Arc<Monitor>,
-    courier: Courier,
-    rounds: Arc<Rounds>,
-) {
-    let every = line.config.monitor.services_every;
-    if line.config.monitor.probes.is_empty() {
-        return;
-    }
-    loop {
-        rounds.note("other pages");
-        let (line, monitor, courier) = (Arc::clone(&line), Arc::clone(&monitor), courier.clone());
-        unblock(move || {
-            for probed in http_probe::probe(&courier, &line.config.monitor.probes, PAGE_DEADLINE) {
-                let report = Report {
-                    response: probed.response,
-                    ..Report::from(probed.status)
-                };
-                monitor.beat(&Service::named(&probed.name), report, now());
-            }
-        })
-        .await;
-        rounds.note("other pages");
-        Timer::after(every).await;
+pub(super) fn look_at_pages(shared: &Shared) {
+    let probes = &shared.line.config.monitor.probes;
+    for probed in http_probe::probe(&shared.courier, probes, PAGE_DEADLINE) {
+        let report = Report {
+            response: probed.response,
+            ..Report::from(probed.status)
+        };
+        shared
+            .monitor
+            .beat(&Service::named(&probed.name), report, now());
     }
 }

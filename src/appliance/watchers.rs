@@ -1,13 +1,13 @@
 //! The watchers: what is looked at from outside every few minutes, and what of it is an incident.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use photo_factory_kernel::clock;
-use smol::{Timer, unblock};
+use smol::{LocalExecutor, Timer, future, unblock};
 
-use super::beats::Rounds;
-use super::now;
+use super::{beats, now, others};
+use crate::courier::Courier;
 use crate::disk::Standing;
 use crate::librarian::Line;
 use crate::monitor::board::{self, Board, Sampler};
@@ -17,35 +17,156 @@ use crate::monitor::systemd::{self, Unit};
 use crate::monitor::{Monitor, Report, Service, Status};
 use crate::verify::background::{Saying, Verified};
 
+/// How often it is looked whether a service has fallen silent.
+const SILENCE_EVERY: Duration = Duration::from_secs(60);
+
 /// The second look at the board, which makes rates, comes so soon after the first.
 const SECOND_LOOK: Duration = Duration::from_secs(60);
 
-/// Looks at the board, and at all that may be an incident without being a service.
-pub(super) async fn board(
-    line: Arc<Line>,
-    monitor: Arc<Monitor>,
-    verified: Saying,
-    rounds: Arc<Rounds>,
-) {
-    let every = line.config.monitor.services_every;
-    let mut sampler = Sampler::default();
-    let mut wait = every.min(SECOND_LOOK);
+/// Something that is looked at again and again. Each look blocks, and says after how long the next one makes sense.
+pub(super) struct Watcher {
+    pub(super) what: &'static str,
+    pub(super) look: Box<dyn FnMut() -> Duration + Send>,
+}
+
+impl Watcher {
+    /// Looked at every so often.
+    fn every(what: &'static str, every: Duration, mut look: impl FnMut() + Send + 'static) -> Self {
+        Self {
+            what,
+            look: Box::new(move || {
+                look();
+                every
+            }),
+        }
+    }
+}
+
+/// When each watcher finished its last round: the monitor's own beat comes from these.
+#[derive(Debug, Default)]
+struct Rounds(Mutex<Vec<(&'static str, Instant)>>);
+
+impl Rounds {
+    /// A watcher begins, or has finished a round.
+    fn note(&self, watcher: &'static str) {
+        let mut rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        rounds.retain(|(known, _)| *known != watcher);
+        rounds.push((watcher, Instant::now()));
+    }
+
+    /// How the monitor is: a watcher that does not come back makes it stuck.
+    fn report(&self, patience: Duration) -> Report {
+        let rounds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let hangs = rounds.iter().find(|(_, at)| at.elapsed() > patience);
+        let status = hangs.map_or(Status::Up, |(watcher, at)| {
+            Status::Stuck(format!(
+                "looking at {watcher} has not come back for {} minutes",
+                at.elapsed().as_secs() / 60
+            ))
+        });
+        Report::from(status).doing(format!("watchers at work: {}", rounds.len()))
+    }
+}
+
+/// What the watchers share.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) line: Arc<Line>,
+    pub(super) monitor: Arc<Monitor>,
+    pub(super) courier: Courier,
+    pub(super) verified: Saying,
+}
+
+/// Runs all watchers, each beside the others: one that hangs must not keep the others from looking.
+pub(super) async fn watch(shared: Shared) {
+    let rounds = Arc::new(Rounds::default());
+    let patience = shared.line.config.monitor.services_every * 3;
+    let executor = LocalExecutor::new();
+    for watcher in all(&shared, &rounds, patience) {
+        executor.spawn(again(watcher, Arc::clone(&rounds))).detach();
+    }
+    executor.run(future::pending()).await
+}
+
+async fn again(mut watcher: Watcher, rounds: Arc<Rounds>) {
     loop {
-        rounds.note("the board");
-        let (line, monitor, verified) = (Arc::clone(&line), Arc::clone(&monitor), verified.clone());
-        sampler = unblock(move || {
-            let board = look(&mut sampler, &line);
-            note_board(&monitor, &board);
-            monitor.note_board(board);
-            note_phones(&monitor, line.config.monitor.quiet_phone_days);
-            note_originals(&monitor, verified.now().as_ref());
-            note_left(&monitor, &line);
-            sampler
+        rounds.note(watcher.what);
+        let wait;
+        (watcher, wait) = unblock(move || {
+            let wait = (watcher.look)();
+            (watcher, wait)
         })
         .await;
-        rounds.note("the board");
+        rounds.note(watcher.what);
         Timer::after(wait).await;
-        wait = every;
+    }
+}
+
+/// Every watcher that has something to look at.
+fn all(shared: &Shared, rounds: &Arc<Rounds>, patience: Duration) -> Vec<Watcher> {
+    let settings = &shared.line.config.monitor;
+    let every = settings.services_every;
+    let own = || shared.clone();
+    let (ledger, page, units) = (own(), own(), own());
+    let (monitor, rounds) = (Arc::clone(&shared.monitor), Arc::clone(rounds));
+    let listener = Arc::clone(&shared.monitor);
+    let mut watchers = vec![
+        Watcher::every("the ledger", every, move || {
+            beats::ledger(&ledger.line, &ledger.monitor);
+        }),
+        Watcher::every("the page", every, move || {
+            beats::page(&page.line, &page.monitor)
+        }),
+        board_watcher(own()),
+        others::syncthing(own()),
+        Watcher::every("silent services", every.min(SILENCE_EVERY), move || {
+            listener.look_for_silent(now());
+        }),
+        Watcher::every("the watchers", every, move || {
+            monitor.beat(&Service::SERVICE_MONITOR, rounds.report(patience), now());
+        }),
+    ];
+    if systemd::is_here() {
+        watchers.push(Watcher::every("systemd", every, move || {
+            look_at_units(&units)
+        }));
+    }
+    if let Some(at) = settings.docker.clone() {
+        let shared = own();
+        watchers.push(Watcher::every("Docker", every, move || {
+            others::look_at_containers(&shared, &at);
+        }));
+    }
+    if !settings.probes.is_empty() {
+        let shared = own();
+        watchers.push(Watcher::every("other pages", every, move || {
+            others::look_at_pages(&shared);
+        }));
+    }
+    watchers
+}
+
+/// Looks at the board, and at all that may be an incident without being a service.
+fn board_watcher(shared: Shared) -> Watcher {
+    let every = shared.line.config.monitor.services_every;
+    let mut sampler = Sampler::default();
+    let mut is_first = true;
+    Watcher {
+        what: "the board",
+        look: Box::new(move || {
+            let Shared { line, monitor, .. } = &shared;
+            let board = look(&mut sampler, line);
+            note_board(monitor, &board);
+            monitor.note_board(board);
+            note_phones(monitor, line.config.monitor.quiet_phone_days);
+            note_originals(monitor, shared.verified.now().as_ref());
+            note_left(monitor, line);
+            if std::mem::take(&mut is_first) {
+                every.min(SECOND_LOOK)
+            } else {
+                every
+            }
+        }),
     }
 }
 
@@ -123,34 +244,21 @@ fn note_left(monitor: &Monitor, line: &Line) {
     monitor.condition(Kind::Photo, "photos/left", left.as_deref(), closing, now());
 }
 
-/// Looks at units of systemd, where the machine is run by it: ours, Syncthing's, and those of the owner's choosing.
-pub(super) async fn units(line: Arc<Line>, monitor: Arc<Monitor>, rounds: Arc<Rounds>) {
-    if !systemd::is_here() {
-        return;
-    }
-    let every = line.config.monitor.services_every;
-    loop {
-        rounds.note("systemd");
-        let (line, monitor) = (Arc::clone(&line), Arc::clone(&monitor));
-        unblock(move || {
-            let wanted = &line.config.monitor.units;
-            match systemd::units(wanted) {
-                Ok(units) => {
-                    for unit in &units {
-                        note_unit(&monitor, unit, wanted);
-                    }
-                }
-                Err(why) => {
-                    for unit in wanted {
-                        let status = Status::Unknown(why.clone());
-                        monitor.beat(&Service::named(unit), status.into(), now());
-                    }
-                }
+/// Looks at units of systemd: ours, Syncthing's, and those of the owner's choosing.
+fn look_at_units(Shared { line, monitor, .. }: &Shared) {
+    let wanted = &line.config.monitor.units;
+    match systemd::units(wanted) {
+        Ok(units) => {
+            for unit in &units {
+                note_unit(monitor, unit, wanted);
             }
-        })
-        .await;
-        rounds.note("systemd");
-        Timer::after(every).await;
+        }
+        Err(why) => {
+            for unit in wanted {
+                let status = Status::Unknown(why.clone());
+                monitor.beat(&Service::named(unit), status.into(), now());
+            }
+        }
     }
 }
 
