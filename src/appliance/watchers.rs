@@ -85,7 +85,7 @@ pub(super) async fn watch(shared: Shared) {
     for watcher in all(&shared, &rounds, patience) {
         executor.spawn(again(watcher, Arc::clone(&rounds))).detach();
     }
-    executor.run(future::pending()).await
+    executor.run(future::pending::<()>()).await;
 }
 
 async fn again(mut watcher: Watcher, rounds: Arc<Rounds>) {
@@ -115,7 +115,7 @@ fn all(shared: &Shared, rounds: &Arc<Rounds>, patience: Duration) -> Vec<Watcher
             beats::ledger(&ledger.line, &ledger.monitor);
         }),
         Watcher::every("the page", every, move || {
-            beats::page(&page.line, &page.monitor)
+            beats::page(&page.line, &page.monitor);
         }),
         board_watcher(own()),
         others::syncthing(own()),
@@ -128,7 +128,7 @@ fn all(shared: &Shared, rounds: &Arc<Rounds>, patience: Duration) -> Vec<Watcher
     ];
     if systemd::is_here() {
         watchers.push(Watcher::every("systemd", every, move || {
-            look_at_units(&units)
+            look_at_units(&units);
         }));
     }
     if let Some(at) = settings.docker.clone() {

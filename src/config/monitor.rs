@@ -71,17 +71,13 @@ impl MonitorSettings {
     /// Reads `[monitor]`, `[syncthing]` and `[probes.NAME]`.
     pub(super) fn read(root: &Path, file: &mut Section<'_>) -> Result<Self, Wrong> {
         let probes = file.named("probes")?.into_iter();
-        let mut settings = Self {
+        Ok(Self {
             syncthing: SyncthingSettings::read(root, file.section("syncthing")?)?,
             probes: probes
                 .map(|(name, section)| ProbeSettings::read(name, section))
                 .collect::<Result<_, _>>()?,
             ..Self::read_monitor(file.section("monitor")?)?
-        };
-        settings
-            .probes
-            .sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(settings)
+        })
     }
 
     fn read_monitor(mut section: Section<'_>) -> Result<Self, Wrong> {

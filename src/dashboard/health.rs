@@ -260,7 +260,7 @@ pub(super) fn phones(overview: &Overview) -> Markup {
     if phones.is_empty() {
         return html! {};
     }
-    phones.sort_by_key(|(_, phone)| std::cmp::Reverse(phone.last));
+    phones.sort_unstable_by_key(|(_, phone)| std::cmp::Reverse(phone.last));
     html! {
         section #phones aria-labelledby="h-phones" {
             h2 #h-phones { "Phones" }

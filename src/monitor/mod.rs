@@ -471,10 +471,9 @@ impl Monitor {
 
     /// The events that happened last, newest first.
     pub fn events(&self, limit: usize) -> Vec<Event> {
-        // The newest first, also among those of one moment.
+        // What waits is newer than what is written.
         let mut events: Vec<Event> = self.memory().events.iter().rev().cloned().collect();
         events.extend(self.history.events(limit));
-        events.sort_by_key(|event| std::cmp::Reverse(event.at));
         events.truncate(limit);
         events
     }
