@@ -5,6 +5,7 @@ use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
+use photo_factory::courier::{Courier, Method, Request, Trust};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -180,6 +181,30 @@ impl Node {
         assert_eq!(code, 200, "{path}: {body}");
     }
 
+    /// Changes settings of the folder while it runs.
+    pub(crate) fn set(&self, changes: &Value) {
+        let mut folder = self.get("/rest/config/folders/camera");
+        for (name, value) in changes.as_object().unwrap() {
+            folder[name] = value.clone();
+        }
+        let answer = courier()
+            .round()
+            .unwrap()
+            .ask(&Request {
+                method: Method::Put,
+                url: format!("http://{}/rest/config/folders/camera", self.page),
+                socket: None,
+                headers: vec![("X-API-Key".to_owned(), KEY.to_owned())],
+                body: folder.to_string().into_bytes(),
+                deadline: PATIENCE,
+                answer_limit: 1 << 20,
+                trust: Trust::Public,
+            })
+            .unwrap();
+        let said = String::from_utf8_lossy(&answer.body);
+        assert_eq!(answer.status, 200, "{said}");
+    }
+
     /// The folder's state: a number of it.
     pub(crate) fn number(&self, field: &str) -> u64 {
         self.get("/rest/db/status?folder=camera")[field]
@@ -203,6 +228,11 @@ impl Drop for Node {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// The courier that was built with the tests.
+pub(crate) fn courier() -> Courier {
+    Courier::new(Some(env!("CARGO_BIN_EXE_photo-factory-courier").into()))
 }
 
 /// An address on loopback that nobody listens on.

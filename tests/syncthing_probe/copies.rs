@@ -8,7 +8,7 @@ use photo_factory::monitor::syncthing::verdict::Keeps;
 use serde_json::json;
 
 use crate::factory::{PATIENCE, wait_until};
-use crate::scene::{Scene, set};
+use crate::scene::Scene;
 
 #[test]
 fn what_is_said_of_the_phones_copies_goes_with_what_becomes_of_them() {
@@ -57,8 +57,8 @@ fn what_is_said_of_the_phones_copies_goes_with_what_becomes_of_them() {
         ),
     ];
     for (number, (phone, here, keeps, stays)) in rows.into_iter().enumerate() {
-        set(&scene.phone, &phone);
-        set(&scene.inbox, &here);
+        scene.phone.set(&phone);
+        scene.inbox.set(&here);
         let row = format!("phone {phone}, here {here}");
         let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
         assert_eq!(sight.verdict.keeps, keeps, "{row}: {sight:#?}");
@@ -153,7 +153,7 @@ fn a_folder_made_send_and_receive_later_deletes_what_was_cleared_before_and_that
         assert!(sent.exists());
 
         let both_ways = json!({"type": "sendreceive"});
-        set(&scene.inbox, &both_ways);
+        scene.inbox.set(&both_ways);
         scene.wait_for_the_delete(0, &phone, &both_ways);
         if !stays {
             assert!(

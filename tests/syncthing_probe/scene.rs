@@ -5,13 +5,12 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use photo_factory::config::{Clear, SyncthingSettings};
-use photo_factory::courier::{Courier, Method, Request, Trust};
 use photo_factory::monitor::service::Status;
 use photo_factory::monitor::syncthing::{Sight, Watcher};
 use serde_json::Value;
 
 use crate::factory::{PATIENCE, installed, wait_until};
-use crate::syncthing_node::{KEY, Node};
+use crate::syncthing_node::{KEY, Node, courier};
 
 /// How often all is looked at.
 pub(crate) const INTERVAL: Duration = Duration::from_secs(300);
@@ -116,38 +115,6 @@ pub(crate) fn watcher_at(url: &str, key: Option<&str>, pin: Option<&str>) -> Wat
         api_key_file: None,
     };
     Watcher::new(settings, INTERVAL, pin.map(str::to_owned))
-}
-
-pub(crate) fn courier() -> Courier {
-    Courier::new(Some(env!("CARGO_BIN_EXE_photo-factory-courier").into()))
-}
-
-/// Changes settings of a folder of a Syncthing that runs.
-pub(crate) fn set(node: &Node, changes: &Value) {
-    let mut folder = node.get("/rest/config/folders/camera");
-    for (name, value) in changes.as_object().unwrap() {
-        folder[name] = value.clone();
-    }
-    let answer = courier()
-        .round()
-        .unwrap()
-        .ask(&Request {
-            method: Method::Put,
-            url: format!("http://{}/rest/config/folders/camera", node.page),
-            socket: None,
-            headers: vec![("X-API-Key".to_owned(), KEY.to_owned())],
-            body: folder.to_string().into_bytes(),
-            deadline: PATIENCE,
-            answer_limit: 1 << 20,
-            trust: Trust::Public,
-        })
-        .unwrap();
-    assert_eq!(
-        answer.status,
-        200,
-        "{}",
-        String::from_utf8_lossy(&answer.body)
-    );
 }
 
 pub(crate) fn is_up(sight: &Sight) -> bool {

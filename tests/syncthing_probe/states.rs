@@ -9,7 +9,7 @@ use photo_factory::monitor::syncthing::facts::State;
 use serde_json::json;
 
 use crate::factory::http;
-use crate::scene::{INTERVAL, Scene, is_up, reason, set, watcher_at};
+use crate::scene::{INTERVAL, Scene, is_up, reason, watcher_at};
 use crate::syncthing_node::KEY;
 
 #[test]
@@ -132,10 +132,10 @@ fn a_pause_and_a_lost_marker_are_seen() {
         return;
     };
     scene.inbox.start("receiveonly", &scene.phone);
-    set(&scene.inbox, &json!({"paused": true}));
+    scene.inbox.set(&json!({"paused": true}));
     let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
     assert_eq!(reason(&sight), "the inbox's folder is paused");
-    set(&scene.inbox, &json!({"paused": false}));
+    scene.inbox.set(&json!({"paused": false}));
     fs::remove_dir(scene.root.join("inbox/.stfolder")).unwrap();
     let sight = scene.look(&mut scene.watcher(), Clear::Always, Instant::now());
     assert_eq!(reason(&sight), "the inbox's folder marker is missing");
