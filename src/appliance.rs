@@ -252,6 +252,12 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
                 .to_owned(),
         );
     }
+    if config.courier.is_none() {
+        notices.push(
+            "The courier (photo-factory-courier) is missing, so Syncthing is not asked, and nobody is told by alerts: install the package again."
+                .to_owned(),
+        );
+    }
     let restored = progress.restored.load(Ordering::Relaxed);
     if restored > 0 {
         notices.push(format!(

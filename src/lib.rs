@@ -29,7 +29,7 @@
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
 //! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |
-//! | [`doctor`] | looks at all that the appliance needs, and says what to do. Changes nothing | asset, disk, ledger, config, verify, monitor, dashboard |
+//! | [`doctor`] | looks at all that the appliance needs, and says what to do. Changes nothing | asset, disk, ledger, courier, config, verify, monitor, dashboard |
 //! | [`log_file`] | the rotating log in Logs/ | nobody |
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |

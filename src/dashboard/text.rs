@@ -8,9 +8,13 @@ use super::overview::{Level, Overview, ago, grouped, service_word};
 use super::pages::{finding_text, round_text};
 use crate::asset::{bytes_text, lossy, one_line};
 use crate::monitor::Status;
+use crate::monitor::event::Turn;
 
 /// Photos listed in the text.
 const NEWEST_IN_TEXT: usize = 10;
+
+/// Events listed in the text.
+const EVENTS_IN_TEXT: usize = 10;
 
 /// Problems listed in the text.
 const PROBLEMS_IN_TEXT: usize = 20;
@@ -65,6 +69,7 @@ fn write_text(overview: &Overview, out: &mut String) -> std::fmt::Result {
         writeln!(out, "note       {}", one_line(notice))?;
     }
     write_services(overview, out)?;
+    write_events(overview, out)?;
     write_problems(overview, out)?;
     write_verified(overview, out)?;
     write_newest(overview, out)
@@ -76,6 +81,9 @@ fn write_services(overview: &Overview, out: &mut String) -> std::fmt::Result {
     }
     writeln!(out, "\nServices")?;
     for row in &overview.services {
+        if let Some(disagreement) = row.disagreement() {
+            writeln!(out, "  {}", one_line(&disagreement))?;
+        }
         let heard = row
             .last_heartbeat
             .map_or("never".to_owned(), |at| ago(at, overview.generated_at));
@@ -89,6 +97,23 @@ fn write_services(overview: &Overview, out: &mut String) -> std::fmt::Result {
             one_line(task),
             reason.map_or(String::new(), |reason| format!(" ({})", one_line(reason))),
         )?;
+    }
+    Ok(())
+}
+
+fn write_events(overview: &Overview, out: &mut String) -> std::fmt::Result {
+    if overview.seen.events.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "\nWhat happened")?;
+    for event in overview.seen.events.iter().take(EVENTS_IN_TEXT) {
+        let at = local(overview, event.at);
+        let turn = match event.turn {
+            Turn::Opened => "began",
+            Turn::Closed => "over",
+            Turn::News => "news",
+        };
+        writeln!(out, "  {at}  {turn:<6} {}", one_line(&event.text))?;
     }
     Ok(())
 }

@@ -158,6 +158,7 @@ pub fn examine(config: &Config, now: Timestamp) -> Vec<Check> {
         checks.extend(guarded(silent, move || part(&config, now)));
     }
     checks.push(system::worker(config));
+    checks.push(system::courier(config));
     checks.extend(running.ledger_and_history(config, now));
     checks
 }

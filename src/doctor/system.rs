@@ -1,4 +1,4 @@
-//! The clock, the time zone, and the metadata worker.
+//! The clock, the time zone, the metadata worker and the courier.
 
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -9,6 +9,7 @@ use photo_factory_kernel::clock;
 
 use super::Check;
 use crate::config::Config;
+use crate::courier::Courier;
 
 /// This version was not built before (2025-01-01): an earlier clock is wrong.
 const BUILT_AFTER: i64 = 1_735_689_600;
@@ -99,6 +100,16 @@ fn zone(config: &Config) -> Check {
         }
         Some(name) => Check::well("time zone", name),
         None => Check::well("time zone", "set, without a name"),
+    }
+}
+
+/// Whether the courier is there and can be started.
+pub(super) fn courier(config: &Config) -> Check {
+    const WHY: &str = "It asks Syncthing and sends alerts: without it the page can't say whether the phones keep their copies, and nobody is told when something is wrong.";
+    let install = "install the package again; in a build folder: cargo build --release";
+    match Courier::new(config.courier.clone()).round() {
+        Ok(_round) => Check::well("courier", "photo-factory-courier starts"),
+        Err(failed) => Check::finding("courier", failed.to_string(), WHY).then(install),
     }
 }
 

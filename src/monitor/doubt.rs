@@ -10,6 +10,9 @@ const SAME: SignedDuration = SignedDuration::from_secs(2);
 /// Stretches remembered at most; of earlier ones the marks stay.
 const STRETCHES: usize = 16;
 
+/// Hours of services remembered in a stretch at most: two weeks of six.
+const ACCOUNTS: usize = 2_000;
+
 /// The doubtful stretches of this run.
 #[derive(Debug, Default)]
 pub(super) struct Doubts(Vec<Stretch>);
@@ -54,6 +57,10 @@ impl Doubts {
             last.from = last.from.min(now);
             last.to = last.to.max(now);
             last.accounts.add(accounts);
+            // A board whose clock nobody ever keeps must not remember for years: what is older stays where it is.
+            while last.accounts.0.len() > ACCOUNTS {
+                last.accounts.0.pop_first();
+            }
         }
     }
 
@@ -92,5 +99,57 @@ impl Correction {
                 .add(rollup);
         }
         moved
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::service::{Service, Status};
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(seconds).expect("in range")
+    }
+
+    #[test]
+    fn each_stretch_is_moved_by_the_error_it_was_made_with() {
+        let mut doubts = Doubts::default();
+        let none = Accounts::default();
+        doubts.note(at(100), SignedDuration::ZERO, &none);
+        doubts.note(at(160), SignedDuration::from_millis(900), &none);
+        // Somebody set the clock by hand, a day ahead of the truth.
+        let by_hand = SignedDuration::from_secs(1_000_000);
+        doubts.note(at(1_000_200), by_hand, &none);
+        let truth = SignedDuration::from_secs(913_600);
+        let corrections = doubts.resolve(truth);
+        assert_eq!(corrections.len(), 2);
+        assert_eq!(corrections[0].corrected(at(130)), Some(at(913_730)));
+        assert_eq!(corrections[0].corrected(at(161)), None);
+        assert_eq!(corrections[1].corrected(at(1_000_200)), Some(at(913_800)));
+        assert!(doubts.resolve(truth).is_empty(), "once is enough");
+    }
+
+    #[test]
+    fn a_board_whose_clock_nobody_keeps_remembers_no_more_than_some_weeks() {
+        let mut doubts = Doubts::default();
+        for hour in 0..10_000 {
+            let mut accounts = Accounts::default();
+            let until = at(hour * 3600 + 60);
+            accounts.note(
+                &Service::LIBRARIAN,
+                &Status::Up,
+                until,
+                Duration::from_secs(60),
+            );
+            doubts.note(until, SignedDuration::ZERO, &accounts);
+        }
+        let corrections = doubts.resolve(SignedDuration::from_secs(7_200));
+        assert_eq!(corrections.len(), 1);
+        let moved = corrections[0].moved_accounts();
+        assert_eq!(moved.0.len(), ACCOUNTS);
+        let last = moved.0.last_key_value().map(|((hour, _), _)| *hour);
+        assert_eq!(last, Some(10_001), "two hours later than they were");
     }
 }
