@@ -129,6 +129,7 @@ fn history(data: &Path) {
     );
     drop(monitor);
     println!("closed:     {}", size(data, beats));
+    println!("of these:   {}", filling(data));
 
     let last = after(end, -1);
     let started = Instant::now();
@@ -242,6 +243,19 @@ fn size(data: &Path, beats: usize) -> String {
     let bytes = fs::metadata(data.join("history.redb")).unwrap().len();
     let each = as_f64(bytes) / as_f64(beats as u64);
     format!("{bytes} bytes, {each:.0} a beat")
+}
+
+/// What the file is filled with. How many free pages it has besides differs from run to run, and its size with them.
+fn filling(data: &Path) -> String {
+    let database = redb::Database::open(data.join("history.redb")).unwrap();
+    let transaction = database.begin_write().unwrap();
+    let stats = transaction.stats().unwrap();
+    transaction.abort().unwrap();
+    let pages = stats.allocated_pages() * stats.page_size() as u64;
+    format!(
+        "{} bytes of rows, in {pages} bytes of pages that are in use",
+        stats.stored_bytes()
+    )
 }
 
 fn timed(work: impl FnOnce()) -> Duration {
