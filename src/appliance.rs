@@ -223,6 +223,7 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
             let found = activity.verified.as_ref().and_then(Verified::notice);
             activity.notices.extend(found);
             activity.notices.extend(notices.all());
+            beats::see_now(&line, &monitor);
             Overview::gather(
                 own_ledger.upgrade().as_deref(),
                 monitor.current(),

@@ -44,27 +44,46 @@ pub(super) async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
         (Status::Up, _) => "watching the inbox".to_owned(),
         _ => "waiting".to_owned(),
     };
-    let report = Report::from(status.clone()).doing(task).with_queue(depth);
-    let seen = Live {
+    let report = Report::from(status).doing(task).with_queue(depth);
+    let monitor = Arc::clone(monitor);
+    // A beat that tells of a change is written to the disk.
+    unblock(move || monitor.beat(&Service::LIBRARIAN, report, now())).await;
+}
+
+/// What is seen of our own services at this moment, for whoever looks at the page: waits for no disk.
+pub(super) fn see_now(line: &Line, monitor: &Monitor) {
+    let runs = |status: Status| Live {
         source: TASK.to_owned(),
         state: match &status {
             Status::Stuck(_) => "runs, and makes no progress",
             _ => "runs",
         }
         .to_owned(),
+        // Why it can't work is in its heartbeat; its task is there.
         status: match status {
             Status::Stuck(why) => Status::Stuck(why),
             _ => Status::Up,
         },
     };
-    let monitor = Arc::clone(monitor);
-    // A beat that tells of a change is written to the disk.
-    unblock(move || {
-        monitor.see(&Service::LIBRARIAN, TASK, Some(seen));
-        monitor.beat(&Service::LIBRARIAN, report, now());
-    })
-    .await;
+    monitor.see(&Service::LIBRARIAN, TASK, Some(runs(status(line))));
+    monitor.see(&Service::DASHBOARD, TASK, Some(runs(Status::Up)));
+    let ledger = match line.ledger.degraded() {
+        Some(degraded) => Live {
+            source: FILE.to_owned(),
+            state: "can't be used".to_owned(),
+            status: Status::Down(degraded.reason),
+        },
+        None => Live {
+            source: FILE.to_owned(),
+            state: "open".to_owned(),
+            status: Status::Up,
+        },
+    };
+    monitor.see(&Service::FACTORY_DB, FILE, Some(ledger));
 }
+
+/// The source of what is seen of the ledger.
+const FILE: &str = "its file";
 
 /// The source of what is seen of our own tasks.
 const TASK: &str = "its task";

@@ -14,7 +14,7 @@ use crate::monitor::board::{self, Board, Sampler};
 use crate::monitor::event::Kind;
 use crate::monitor::phones::day_of;
 use crate::monitor::systemd::{self, Unit};
-use crate::monitor::{Monitor, Report, Service, Status};
+use crate::monitor::{Live, Monitor, Report, Service, Status};
 use crate::verify::background::{Saying, Verified};
 
 /// How often it is looked whether a service has fallen silent.
@@ -123,7 +123,18 @@ fn all(shared: &Shared, rounds: &Arc<Rounds>, patience: Duration) -> Vec<Watcher
             listener.look_for_silent(now());
         }),
         Watcher::every("the watchers", every, move || {
-            monitor.beat(&Service::SERVICE_MONITOR, rounds.report(patience), now());
+            let report = rounds.report(patience);
+            let live = Live {
+                source: "its watchers".to_owned(),
+                state: match report.status {
+                    Status::Up => "look",
+                    _ => "hang",
+                }
+                .to_owned(),
+                status: report.status.clone(),
+            };
+            monitor.see(&Service::SERVICE_MONITOR, "its watchers", Some(live));
+            monitor.beat(&Service::SERVICE_MONITOR, report, now());
         }),
     ];
     if systemd::is_here() {

@@ -577,3 +577,43 @@ fn a_history_of_format_1_is_moved_aside_and_a_new_one_started() {
     up(&monitor, 0);
     assert_eq!(data.names(), ["history.redb", "history.redb.damaged-1"]);
 }
+
+/// The two tables of the system that this one replaces: each service with its heartbeat's interval, in seconds.
+const OF_THE_ORIGINAL: [(&str, u64); 5] = [
+    ("librarian", 60),
+    ("dashboard", 300),
+    ("factory-db", 300),
+    ("syncthing", 300),
+    ("service-monitor", 300),
+];
+
+#[test]
+fn each_service_of_the_original_reports_as_often_as_it_did_unless_the_settings_say_otherwise() {
+    let data = Data::new();
+    let config = crate::config::Config::read(Some(&data.0), None, None).unwrap();
+    let roster = Settings::of(&config).roster;
+    assert_eq!(roster.len(), OF_THE_ORIGINAL.len());
+    for (name, seconds) in OF_THE_ORIGINAL {
+        let watched = roster
+            .iter()
+            .find(|watched| watched.service.as_str() == name);
+        let interval = watched.map(|watched| watched.interval);
+        assert_eq!(interval, Some(Duration::from_secs(seconds)), "{name}");
+    }
+    let text =
+        "[monitor]\nlibrarian_seconds = 5\nservices_seconds = 7\nunits = [\"nginx.service\"]\n";
+    std::fs::write(data.0.join("photo-factory.toml"), text).unwrap();
+    let config = crate::config::Config::read(Some(&data.0), None, None).unwrap();
+    let roster = Settings::of(&config).roster;
+    assert_eq!(roster[0].interval, Duration::from_secs(5));
+    assert!(
+        roster[1..]
+            .iter()
+            .all(|watched| watched.interval == Duration::from_secs(7))
+    );
+    assert!(
+        roster
+            .iter()
+            .any(|watched| watched.service.as_str() == "nginx.service")
+    );
+}

@@ -5,6 +5,7 @@ use crate::asset::bytes_text;
 use crate::dashboard::export::{Format, write_rows};
 use crate::dashboard::overview::{Level, grouped};
 use crate::dashboard::{pages, text};
+use crate::monitor::Live;
 
 #[test]
 fn the_first_sentence_says_whether_all_is_well_and_the_worst_comes_first() {
@@ -256,4 +257,22 @@ fn csv_of_an_empty_ledger_is_its_header() {
         csv,
         format!("{}\r\n", Asset::FIELD_NAMES.join(",")).as_bytes()
     );
+}
+
+#[test]
+fn both_views_of_a_service_are_on_the_page_and_where_they_disagree_it_says_so() {
+    let mut overview = well();
+    let live = |state: &str, status| Live {
+        source: "systemd syncthing@pi.service".to_owned(),
+        state: state.to_owned(),
+        status,
+    };
+    overview.services[4].live = vec![live("active (running)", Status::Up)];
+    let page = pages::page(&overview, 0).into_string();
+    assert!(page.contains("active (running)"));
+    assert!(!page.contains("They disagree"));
+    overview.services[4].live = vec![live("inactive (dead)", Status::Stopped)];
+    let page = pages::page(&overview, 0).into_string();
+    assert!(page.contains("They disagree"), "{page}");
+    assert!(overview.json()["services"][4]["disagreement"].is_string());
 }
