@@ -382,7 +382,7 @@ impl Monitor {
         self.memory().alert_troubles = troubles;
     }
 
-    /// From now on, what begins or ends an incident comes here, too. Of more than [`WAITING_EVENTS`] the rest is dropped.
+    /// From now on, what begins or ends an incident comes here, too. What a listener leaves lying is dropped.
     pub fn listen(&self) -> Receiver<Event> {
         let (sender, receiver) = smol::channel::bounded(WAITING_EVENTS);
         self.memory().listener = Some(sender);
