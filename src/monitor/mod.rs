@@ -23,6 +23,7 @@ mod doubt;
 pub mod event;
 mod history;
 pub mod http_probe;
+mod memory;
 pub mod phones;
 mod record;
 pub mod rollup;
@@ -38,7 +39,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use smol::channel::{Receiver, Sender};
+use smol::channel::Receiver;
 
 use crate::config::Config;
 
@@ -49,10 +50,11 @@ pub use service::{Beat, BeatClock, Live, Report, Service, ServiceRow, Status, Wa
 
 use board::Board;
 use docker::Container;
-use doubt::{Correction, Doubts};
+use doubt::Doubts;
 use event::{Event, Kind, Turn, key_of};
 use history::{Batch, History};
-use phones::{Phone, Phones};
+use memory::{Heard, Memory};
+use phones::Phone;
 use rollup::{Accounts, Rollup};
 use syncthing::Sight;
 
@@ -126,27 +128,6 @@ impl Settings {
     }
 }
 
-/// What is kept in memory.
-#[derive(Debug)]
-struct Memory {
-    rows: Vec<Heard>,
-    waiting: VecDeque<Beat>,
-    events: VecDeque<Event>,
-    accounts: Accounts,
-    doubts: Doubts,
-    corrections: Vec<Correction>,
-    phones: Phones,
-    board: Option<Board>,
-    syncthing: Option<Sight>,
-    containers: Result<Vec<Container>, String>,
-    alert_troubles: Vec<String>,
-    /// Who wants to know of incidents.
-    listener: Option<Sender<Event>>,
-    /// The keys of the incidents that are open.
-    open: Vec<String>,
-    last_commit: Option<Instant>,
-}
-
 /// What a page shows beside the services' rows.
 #[derive(Clone, PartialEq, Debug, Default)]
 pub struct Seen {
@@ -172,15 +153,6 @@ pub struct Seen {
     pub history_bytes: u64,
     /// Commits of the history since the start.
     pub history_commits: u64,
-}
-
-/// A service's row, and the monotonic clock's side of it.
-#[derive(Debug)]
-struct Heard {
-    row: ServiceRow,
-    last: Option<Instant>,
-    /// Up to when its time is accounted for.
-    accounted: Option<Instant>,
 }
 
 /// The heartbeats of all services. Shared behind an `Arc`; blocks only in [`Monitor::flush`], and where a change is written at once.
@@ -536,145 +508,6 @@ impl Monitor {
 
     fn memory(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Memory {
-    /// Once a time service vouches for the clock, what was made before under a doubtful one can be put right.
-    fn note_clock(&mut self, is_doubtful: bool, drift: jiff::SignedDuration, history: &History) {
-        if is_doubtful || !history.clock.is_vouched_for() {
-            return;
-        }
-        for correction in self.doubts.resolve(drift) {
-            for beat in &mut self.waiting {
-                if beat.clock == BeatClock::Doubtful
-                    && let Some(at) = correction.corrected(beat.at)
-                {
-                    beat.at = at;
-                    beat.clock = BeatClock::Corrected;
-                }
-            }
-            for event in &mut self.events {
-                if event.clock == BeatClock::Doubtful
-                    && let Some(at) = correction.corrected(event.at)
-                {
-                    event.at = at;
-                    event.clock = BeatClock::Corrected;
-                }
-            }
-            for heard in &mut self.rows {
-                if heard.last.is_some() {
-                    let corrected = heard
-                        .row
-                        .since
-                        .and_then(|since| correction.corrected(since));
-                    heard.row.since = corrected.or(heard.row.since);
-                }
-            }
-            self.corrections.push(correction);
-        }
-    }
-
-    fn gain(&mut self, gained: &Accounts, doubt: Option<(Timestamp, jiff::SignedDuration)>) {
-        self.accounts.add(gained);
-        if let Some((now, drift)) = doubt {
-            self.doubts.note(now, drift, gained);
-        }
-    }
-
-    /// A service reported: an incident begins, goes on or ends.
-    fn note_turn(
-        &mut self,
-        service: &Service,
-        before: Option<&Status>,
-        status: &Status,
-        now: Timestamp,
-        is_doubtful: bool,
-    ) {
-        let name = service.as_str();
-        let key = format!("service/{name}");
-        let key = key_of(&key);
-        let is_open = self.open.iter().any(|open| open == key);
-        let reason = status.reason().unwrap_or_default();
-        let (turn, text) = match status {
-            Status::Stuck(_) | Status::Down(_) if !is_open => (
-                Turn::Opened,
-                format!("{name} is {}: {reason}", status.as_str()),
-            ),
-            Status::Up | Status::Degraded(_) if is_open => {
-                (Turn::Closed, format!("{name} works again"))
-            }
-            Status::Degraded(_) if matches!(before, Some(Status::Up)) => {
-                (Turn::News, format!("{name} works with a limit: {reason}"))
-            }
-            Status::Up if matches!(before, Some(Status::Degraded(_))) => {
-                (Turn::News, format!("{name} works without a limit again"))
-            }
-            _ => return,
-        };
-        self.push_event(Event {
-            at: now,
-            kind: Kind::Service,
-            turn,
-            key: key.to_owned(),
-            text: shortened(&text, EVENT_LIMIT),
-            clock: clock_mark(is_doubtful),
-        });
-    }
-
-    fn push_event(&mut self, event: Event) {
-        match event.turn {
-            Turn::News => {}
-            Turn::Opened => self.open.push(event.key.clone()),
-            Turn::Closed => self.open.retain(|open| *open != event.key),
-        }
-        if let Some(listener) = self.listener.as_ref().filter(|_| event.turn != Turn::News) {
-            // A listener that is gone, or far behind, is its own loss.
-            drop(listener.try_send(event.clone()));
-        }
-        self.events.push_back(event);
-        if self.events.len() > WAITING_EVENTS {
-            self.events.pop_front();
-        }
-    }
-
-    /// What could not be written waits for the next commit, before what came meanwhile.
-    fn put_back(&mut self, batch: Batch) {
-        for beat in batch.beats.into_iter().rev() {
-            if self.waiting.len() < WAITING_BEATS {
-                self.waiting.push_front(beat);
-            }
-        }
-        for event in batch.events.into_iter().rev() {
-            if self.events.len() < WAITING_EVENTS {
-                self.events.push_front(event);
-            }
-        }
-        self.accounts.add(&batch.accounts);
-        self.corrections.splice(0..0, batch.corrections);
-    }
-}
-
-impl Heard {
-    /// Accounts for its time since that was last done. Silent for longer than it may be, it counts as down.
-    fn account(&mut self, now: Timestamp, instant: Instant, gained: &mut Accounts) {
-        let (Some(last), Some(status)) = (self.last, &self.row.status) else {
-            self.accounted = Some(instant);
-            return;
-        };
-        let from = self.accounted.unwrap_or(last);
-        self.accounted = Some(instant);
-        let whole = instant.saturating_duration_since(from);
-        let good_until = last + self.row.patience;
-        let overdue = instant.saturating_duration_since(good_until).min(whole);
-        let service = &self.row.service;
-        let overdue_from = now
-            .checked_sub(jiff::SignedDuration::try_from(overdue).unwrap_or_default())
-            .unwrap_or(now);
-        gained.note(service, status, overdue_from, whole.saturating_sub(overdue));
-        if *status != Status::Stopped {
-            gained.note(service, &Status::Down(String::new()), now, overdue);
-        }
     }
 }
 
