@@ -10,7 +10,7 @@ use super::board::Board;
 use super::docker::Container;
 use super::doubt::{Correction, Doubts};
 use super::event::{Event, Kind, Turn, key_of};
-use super::history::{Batch, History};
+use super::history::{Batch, History, stored_time};
 use super::phones::Phones;
 use super::rollup::Accounts;
 use super::service::{Beat, BeatClock, Service, ServiceRow, Status};
@@ -23,6 +23,8 @@ pub(super) struct Memory {
     pub(super) rows: Vec<Heard>,
     pub(super) waiting: VecDeque<Beat>,
     pub(super) events: VecDeque<Event>,
+    /// Events that a commit is writing at this moment: on a slow disk they are still to be seen.
+    pub(super) being_written: VecDeque<Event>,
     pub(super) accounts: Accounts,
     pub(super) doubts: Doubts,
     pub(super) corrections: Vec<Correction>,
@@ -126,7 +128,7 @@ impl Memory {
             _ => return,
         };
         self.push_event(Event {
-            at: now,
+            at: stored_time(now),
             kind: Kind::Service,
             turn,
             key: key.to_owned(),

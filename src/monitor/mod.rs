@@ -183,6 +183,7 @@ impl Monitor {
             rows: rows.collect(),
             waiting: VecDeque::new(),
             events: VecDeque::new(),
+            being_written: VecDeque::new(),
             accounts: Accounts::default(),
             doubts: Doubts::default(),
             corrections: Vec::new(),
@@ -444,8 +445,20 @@ impl Monitor {
     /// The events that happened last, newest first.
     pub fn events(&self, limit: usize) -> Vec<Event> {
         // What waits is newer than what is written.
-        let mut events: Vec<Event> = self.memory().events.iter().rev().cloned().collect();
-        events.extend(self.history.events(limit));
+        let mut events: Vec<Event> = {
+            let memory = self.memory();
+            let waiting = memory.events.iter().rev();
+            waiting
+                .chain(memory.being_written.iter().rev())
+                .cloned()
+                .collect()
+        };
+        for event in self.history.events(limit) {
+            // What is being written may be there already.
+            if !events.contains(&event) {
+                events.push(event);
+            }
+        }
         events.truncate(limit);
         events
     }
@@ -462,6 +475,8 @@ impl Monitor {
             }
             memory.gain(&gained, is_doubtful.then_some((now, drift)));
             memory.last_commit = Some(Instant::now());
+            let memory = &mut *memory;
+            memory.being_written.clone_from(&memory.events);
             Batch {
                 rows: memory.rows.iter().map(|heard| heard.row.clone()).collect(),
                 phones: memory.phones.clone(),
@@ -472,8 +487,11 @@ impl Monitor {
             }
         };
         // Written without the lock: a disk that hangs must not take the page with it.
-        if let Some(batch) = self.history.commit(batch, now) {
-            self.memory().put_back(batch);
+        let rest = self.history.commit(batch, now);
+        let mut memory = self.memory();
+        memory.being_written.clear();
+        if let Some(rest) = rest {
+            memory.put_back(rest);
         }
     }
 
@@ -490,7 +508,7 @@ impl Monitor {
             memory.doubts.note(now, drift, &Accounts::default());
         }
         memory.push_event(Event {
-            at: now,
+            at: history::stored_time(now),
             kind,
             turn,
             key: key_of(key).to_owned(),
