@@ -9,7 +9,8 @@ mod tend;
 mod watchers;
 
 use std::fmt;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -71,6 +72,13 @@ impl fmt::Display for RunError {
 }
 
 impl std::error::Error for RunError {}
+
+/// Keeps a small file: under another name first, so that it is whole or as it was.
+fn keep(file: &Path, content: &[u8]) -> io::Result<()> {
+    let temporary = file.with_extension("new");
+    std::fs::write(&temporary, content)?;
+    std::fs::rename(&temporary, file)
+}
 
 /// The daemon's clock; everything else is told the time.
 pub fn now() -> Timestamp {

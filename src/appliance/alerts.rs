@@ -1,7 +1,5 @@
 //! Tells the owner's targets what began and what is over.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +7,7 @@ use smol::channel::Receiver;
 use smol::future::FutureExt;
 use smol::{Timer, unblock};
 
-use super::now;
+use super::{keep, now};
 use crate::config::Config;
 use crate::courier::Courier;
 use crate::monitor::alerts::{Alerts, Incident, Moment, host_name};
@@ -115,13 +113,6 @@ fn is_urgent(event: &Event) -> bool {
         }
         Kind::Appliance | Kind::Phone | Kind::Photo => false,
     }
-}
-
-/// Under another name first, so that it is whole or as it was.
-fn keep(file: &Path, state: &[u8]) -> io::Result<()> {
-    let temporary = file.with_extension("new");
-    std::fs::write(&temporary, state)?;
-    std::fs::rename(&temporary, file)
 }
 
 fn moment() -> Moment {

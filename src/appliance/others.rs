@@ -1,16 +1,14 @@
 //! The watchers of what runs beside us, asked by the courier: Syncthing, containers, pages of the owner's choosing.
 
-use std::io;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::now;
 use super::watchers::{Shared, Watcher};
+use super::{keep, now};
 use crate::monitor::docker::{self, Container};
 use crate::monitor::event::Kind;
 use crate::monitor::http_probe;
-use crate::monitor::syncthing::{PIN_FILE, Sight, Watcher as Syncthing};
+use crate::monitor::syncthing::{PIN_FILE, Sight, Watcher as Syncthing, kept_pin};
 use crate::monitor::{Live, Monitor, Report, Service, Status};
 
 /// How long a page of the owner's choosing may take to answer.
@@ -26,8 +24,7 @@ pub(super) fn syncthing(shared: Shared) -> Watcher {
         what: "Syncthing",
         look: Box::new(move || {
             let syncthing = syncthing.get_or_insert_with(|| {
-                let pin = std::fs::read_to_string(&file).ok();
-                let pin = pin.map(|pin| pin.trim().to_owned());
+                let pin = kept_pin(&config.data);
                 Syncthing::new(config.monitor.syncthing.clone(), every, pin)
             });
             let before = syncthing.pin().map(str::to_owned);
@@ -35,7 +32,7 @@ pub(super) fn syncthing(shared: Shared) -> Watcher {
             let sight = syncthing.look(courier, &config.inbox, config.clear, Instant::now());
             if syncthing.pin() != before.as_deref()
                 && let Some(pin) = syncthing.pin()
-                && let Err(error) = keep(&file, pin)
+                && let Err(error) = keep(&file, format!("{pin}\n").as_bytes())
             {
                 log::warn!("{} can't be written: {error}", file.display());
             }
@@ -48,13 +45,6 @@ pub(super) fn syncthing(shared: Shared) -> Watcher {
             next.map_or(every, |next| next.saturating_duration_since(now))
         }),
     }
-}
-
-/// Keeps the certificate's fingerprint: under another name first, so that it is whole or not there.
-fn keep(file: &Path, pin: &str) -> io::Result<()> {
-    let temporary = file.with_extension("new");
-    std::fs::write(&temporary, format!("{pin}\n"))?;
-    std::fs::rename(&temporary, file)
 }
 
 fn note_sight(monitor: &Monitor, sight: Sight) {

@@ -19,7 +19,7 @@ use crate::disk::Source;
 use crate::factory::Factory;
 use crate::ledger::Degraded;
 use crate::librarian::{Fate, Inbox, Line, Report, Scope};
-use crate::monitor::syncthing::{PIN_FILE, Watcher};
+use crate::monitor::syncthing::{Watcher, kept_pin};
 
 /// Take everything in the inbox once, and end.
 #[derive(FromArgs, Debug)]
@@ -103,10 +103,8 @@ pub fn ingest(asked: &Ingest, config: Config) -> Result<Ended, Box<dyn std::erro
 fn ask_syncthing(line: &Line) {
     let config = &line.config;
     let courier = Courier::new(config.courier.clone());
-    let pin = std::fs::read_to_string(config.data.join(PIN_FILE)).ok();
-    let pin = pin.map(|pin| pin.trim().to_owned());
     let settings = config.monitor.syncthing.clone();
-    let mut watcher = Watcher::new(settings, PASS_LASTS, pin);
+    let mut watcher = Watcher::new(settings, PASS_LASTS, kept_pin(&config.data));
     let sight = watcher.look(&courier, &config.inbox, config.clear, Instant::now());
     line.note_copies_stay(sight.phone_copies_stay_until());
 }

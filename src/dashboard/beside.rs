@@ -3,10 +3,10 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::health::mark;
 use super::overview::{Overview, ago, grouped};
 use super::pages::{NAME_LIMIT, REASON_LIMIT, shortened};
 use crate::asset::{bytes_text, lossy, rfc3339};
-use crate::monitor::Status;
 use crate::monitor::docker::Container;
 use crate::monitor::syncthing::Sight;
 use crate::monitor::syncthing::facts::{Device, InboxFolder};
@@ -121,7 +121,7 @@ pub(super) fn containers(overview: &Overview) -> Markup {
                             tr {
                                 th scope="row" { bdi { (shortened(&container.name, NAME_LIMIT)) } }
                                 td {
-                                    span class={ "mark " (class_of(&container.status)) } { (container.state) }
+                                    span class={ "mark " (mark(&container.status).0) } { (container.state) }
                                     @if let Some(reason) = container.status.reason() { span.sub { (shortened(reason, REASON_LIMIT)) } }
                                 }
                                 td { (grouped(container.restarts)) }
@@ -131,15 +131,6 @@ pub(super) fn containers(overview: &Overview) -> Markup {
                 }
             }
         }
-    }
-}
-
-fn class_of(status: &Status) -> &'static str {
-    match status {
-        Status::Up => "well",
-        Status::Degraded(_) => "attention",
-        Status::Stuck(_) | Status::Down(_) => "trouble",
-        Status::Stopped | Status::Unknown(_) => "idle",
     }
 }
 

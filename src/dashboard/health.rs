@@ -90,13 +90,13 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
     }
 }
 
-type Mark = (&'static str, &'static str);
+pub(super) type Mark = (&'static str, &'static str);
 const WELL: Mark = ("well", "✓");
 const ATTENTION: Mark = ("attention", "!");
 const TROUBLE: Mark = ("trouble", "✕");
 const IDLE: Mark = ("idle", "–");
 
-fn mark(status: &Status) -> Mark {
+pub(super) fn mark(status: &Status) -> Mark {
     match status {
         Status::Up => WELL,
         Status::Degraded(_) => ATTENTION,

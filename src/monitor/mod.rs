@@ -223,54 +223,52 @@ impl Monitor {
         let (is_doubtful, drift) = self.clock(now);
         let mut guard = self.memory();
         let memory = &mut *guard;
-        {
-            memory.note_clock(is_doubtful, drift, &self.history);
-            let status = report
-                .status
-                .with_reason(|reason| shortened(&reason, TEXT_LIMIT));
-            let task = report.task.map(|task| shortened(&task, TEXT_LIMIT));
-            let commit_due = memory
-                .last_commit
-                .is_none_or(|at| at.elapsed() >= self.settings.commit_every);
-            let mut gained = Accounts::default();
-            let Some(heard) = memory
-                .rows
-                .iter_mut()
-                .find(|heard| heard.row.service == *service)
-            else {
-                return false;
-            };
-            heard.account(now, Instant::now(), &mut gained);
-            if let Some(took) = report.response {
-                gained.note_answer(service, now, took);
-            }
-            let row = &mut heard.row;
-            let has_changed = row.status.as_ref() != Some(&status);
-            let is_first = heard.last.is_none();
-            let before = row.status.replace(status.clone());
-            if has_changed {
-                row.since = Some(now);
-            }
-            row.last_heartbeat = Some(now);
-            row.current_task.clone_from(&task);
-            row.queue_depth = report.queue_depth;
-            row.response = report.response;
-            heard.last = Some(Instant::now());
-            memory.gain(&gained, is_doubtful.then_some((now, drift)));
-            memory.waiting.push_back(Beat {
-                service: service.clone(),
-                at: now,
-                status: status.clone(),
-                task: task.unwrap_or_default(),
-                response: report.response,
-                clock: clock_mark(is_doubtful),
-            });
-            if memory.waiting.len() > WAITING_BEATS {
-                memory.waiting.pop_front();
-            }
-            memory.note_turn(service, before.as_ref(), &status, now, is_doubtful);
-            has_changed || is_first || commit_due
+        memory.note_clock(is_doubtful, drift, &self.history);
+        let status = report
+            .status
+            .with_reason(|reason| shortened(&reason, TEXT_LIMIT));
+        let task = report.task.map(|task| shortened(&task, TEXT_LIMIT));
+        let commit_due = memory
+            .last_commit
+            .is_none_or(|at| at.elapsed() >= self.settings.commit_every);
+        let mut gained = Accounts::default();
+        let Some(heard) = memory
+            .rows
+            .iter_mut()
+            .find(|heard| heard.row.service == *service)
+        else {
+            return false;
+        };
+        heard.account(now, Instant::now(), &mut gained);
+        if let Some(took) = report.response {
+            gained.note_answer(service, now, took);
         }
+        let row = &mut heard.row;
+        let has_changed = row.status.as_ref() != Some(&status);
+        let is_first = heard.last.is_none();
+        let before = row.status.replace(status.clone());
+        if has_changed {
+            row.since = Some(now);
+        }
+        row.last_heartbeat = Some(now);
+        row.current_task.clone_from(&task);
+        row.queue_depth = report.queue_depth;
+        row.response = report.response;
+        heard.last = Some(Instant::now());
+        memory.gain(&gained, is_doubtful.then_some((now, drift)));
+        memory.waiting.push_back(Beat {
+            service: service.clone(),
+            at: now,
+            status: status.clone(),
+            task: task.unwrap_or_default(),
+            response: report.response,
+            clock: clock_mark(is_doubtful),
+        });
+        if memory.waiting.len() > WAITING_BEATS {
+            memory.waiting.pop_front();
+        }
+        memory.note_turn(service, before.as_ref(), &status, now, is_doubtful);
+        has_changed || is_first || commit_due
     }
 
     /// What is seen of a service from outside by one source, in the place of what that source saw before; `None`: it looks no more.

@@ -37,6 +37,12 @@ pub use sight::{PIN_FILE, Sight};
 /// After the first look in vain, the next is as soon; then each waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);
 
+/// The certificate's SHA-256 (hex) that an earlier run kept in the data folder; `None`: there is none.
+pub fn kept_pin(data: &Path) -> Option<String> {
+    let pin = std::fs::read_to_string(data.join(PIN_FILE)).ok()?;
+    Some(pin.trim().to_owned())
+}
+
 /// Looks at Syncthing again and again.
 #[derive(Debug)]
 pub struct Watcher {
