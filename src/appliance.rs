@@ -27,8 +27,10 @@ use smol::{LocalExecutor, Task, Timer, channel, unblock};
 use crate::asset::shown;
 use crate::config::Config;
 use crate::courier::Courier;
-use crate::dashboard::http::{ServeError, Server, Site};
+use crate::dashboard::access::Access;
+use crate::dashboard::http::{ServeError, Server};
 use crate::dashboard::overview::{Activity, Overview};
+use crate::dashboard::site::Site;
 use crate::factory::{Factory, Notices, OpenError};
 use crate::librarian::{Fate, Inbox, Line, Report, WORKER_REST};
 use crate::monitor::event::Kind;
@@ -219,12 +221,13 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
     let (line, monitor, started_at) = (Arc::clone(line), Arc::clone(monitor), now());
     let own_ledger = ledger.clone();
     let notices = factory.notices.clone();
-    let (hosts, refresh_seconds) = (config.hosts.clone(), config.refresh_seconds);
     Site {
-        listen: config.listen,
-        data: config.data.clone(),
-        hosts,
-        refresh_seconds,
+        config: Arc::clone(&config),
+        ledger,
+        monitor: Arc::clone(&monitor),
+        access: Access::default(),
+        act: Box::new(|_| String::new()),
+        now,
         overview: Box::new(move || {
             let mut activity = activity(&config, &line, &monitor, started_at);
             activity.verified = verified.now();
@@ -241,7 +244,6 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
                 config.zone.clone(),
             )
         }),
-        ledger,
     }
 }
 

@@ -17,7 +17,7 @@ use smol::net::TcpStream;
 use smol::net::unix::UnixStream;
 use smol::{Async, LocalExecutor, Task, Timer};
 
-use super::routes::Reply;
+use super::reply::Reply;
 
 /// Bytes of a request's head at most.
 const HEAD_LIMIT: usize = 8 * 1024;

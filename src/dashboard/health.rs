@@ -78,7 +78,7 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
                 @if let Some(reason) = row.status.as_ref().and_then(Status::reason) {
                     span.sub { (shortened(reason, REASON_LIMIT)) }
                 }
-                @if let Some(since) = since { span.sub { "since " (clock(overview, since)) } }
+                @if let Some(since) = since { span.sub { "since " (clock(&overview.zone, since)) } }
             }
             td role="cell" {
                 @for live in &row.live { (seen(live)) }

@@ -7,14 +7,14 @@
 use std::fmt;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -22,9 +22,10 @@ use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use super::export::{self, ExportError, Format};
 use super::gate;
-use super::overview::Overview;
-use super::routes::{self, Answer, Ask, From, Originals, Reply};
-use crate::ledger::Ledger;
+use super::reply::{self, Reply};
+use super::request::{From, Method, Request};
+use super::routes::{self, Answer, Originals};
+use super::site::Site;
 
 /// The socket's name in the data folder.
 pub const SOCKET: &str = "photo-factory.sock";
@@ -37,31 +38,6 @@ const EXPORTS: usize = 4;
 
 /// Bytes gathered before a part of an export is sent.
 const PART: usize = 64 * 1024;
-
-/// What the server is made of. `overview` makes what the page says, and is called for every page.
-pub struct Site {
-    /// Where browsers find the page; only loopback, until there is a password.
-    pub listen: SocketAddr,
-    /// The data folder, for the socket.
-    pub data: PathBuf,
-    /// Names, besides addresses and `.local`, under which the page may be asked for.
-    pub hosts: Vec<String>,
-    /// Seconds between refreshes where a browser has not chosen (0: none).
-    pub refresh_seconds: u32,
-    /// Makes what the page says, now.
-    pub overview: Box<dyn Fn() -> Overview + Send + Sync>,
-    /// For `/export`. Weak: an export whose reader is slow must not keep the ledger open at stop.
-    pub ledger: Weak<Ledger>,
-}
-
-impl fmt::Debug for Site {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Site")
-            .field("listen", &self.listen)
-            .field("data", &self.data)
-            .finish_non_exhaustive()
-    }
-}
 
 /// Why the page cannot be served. Filing goes on without it.
 #[derive(Debug)]
@@ -140,11 +116,11 @@ impl fmt::Debug for Behind {
 impl Server {
     /// Starts serving. When it returns, both the address and the socket answer.
     pub fn start(site: Site) -> Result<Self, ServeError> {
-        let listen = site.listen;
+        let listen = site.config.listen;
         if !listen.ip().is_loopback() {
             return Err(ServeError::NotLoopback(listen));
         }
-        let door = Door::new(&site.data)?;
+        let door = Door::new(&site.config.data)?;
         let first = door.open()?;
         let listening = |error| ServeError::Listening(listen, error);
         let listener = TcpListener::bind(listen).map_err(listening)?;
@@ -165,8 +141,12 @@ impl Server {
             spawn("gate", listen, {
                 let behind = Arc::clone(&behind);
                 move || {
-                    let serving =
-                        gate::serve(listener, behind.door.path(), &behind.site.hosts, stopped);
+                    let serving = gate::serve(
+                        listener,
+                        behind.door.path(),
+                        &behind.site.config.hosts,
+                        stopped,
+                    );
                     if let Err(error) = smol::block_on(serving) {
                         log::error!("the page is no longer served: {error}");
                     }
@@ -282,25 +262,42 @@ impl Behind {
             let found = headers.find(|header| header.field.equiv(name));
             found.map(|header| header.value.as_str().to_owned())
         };
-        let cookie = header("Cookie");
+        let (cookie, authorization, known) = (
+            header("Cookie"),
+            header("Authorization"),
+            header("If-None-Match"),
+        );
         let is_network = header("Via").is_some_and(|via| via == gate::VIA);
-        let method = request.method().as_str().to_owned();
+        let takes_gzip = header("Accept-Encoding").is_some_and(|all| all.contains("gzip"));
         let target = request.url().to_owned();
-        let ask = Ask {
-            method: &method,
-            target: &target,
-            cookie: cookie.as_deref(),
-            from: if is_network {
-                From::Network
-            } else {
-                From::Socket
-            },
+        let from = if is_network {
+            From::Network {
+                address: IpAddr::from([127, 0, 0, 1]),
+                is_tls: false,
+            }
+        } else {
+            From::Socket
         };
-        let answer = routes::answer(&ask, &self.site.overview, self.site.refresh_seconds);
-        let is_head = method == "HEAD";
+        let method = Method::of(request.method().as_str());
+        let asked = Request {
+            method: method.unwrap_or(Method::Get),
+            cookie: cookie.as_deref(),
+            authorization: authorization.as_deref(),
+            if_none_match: known.as_deref(),
+            takes_gzip,
+            ..Request::get(&target, from)
+        };
+        let answer = match method {
+            Some(_) => routes::answer(&self.site, &asked),
+            None => Answer::Whole(Reply::refusal(
+                405,
+                "This page can be read, and nothing else.",
+            )),
+        };
+        let is_head = method == Some(Method::Head);
         let mut out = request.into_writer();
         let sent = match answer {
-            Answer::Whole(reply) => reply.write_to(&mut out, is_head),
+            Answer::Whole(reply) => reply.fitted(&asked).write_to(&mut out, is_head),
             Answer::Rows(format) => self.export(Rows::All(format), is_head, out),
             Answer::Originals(which) => self.export(Rows::Originals(which), is_head, out),
         };
@@ -367,7 +364,7 @@ impl Behind {
                 (Format::JsonLines, Some(text.map_err(ExportError::Reading)?))
             }
         };
-        let mut head = routes::head(200, format.content_type());
+        let mut head = reply::head(200, format.content_type());
         head.push_str("Transfer-Encoding: chunked\r\n\r\n");
         out.write_all(head.as_bytes())
             .map_err(ExportError::Writing)?;

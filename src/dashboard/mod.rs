@@ -1,6 +1,6 @@
 //! The status page: what stands on it ([`overview`]), how it looks ([`pages`], [`text`]), how it is served ([`http`], behind [`gate`]).
 //!
-//! It reads the ledger and the monitor, and changes nothing.
+//! It reads the ledger and the monitor, and changes nothing; what a page may ask for ([`site::Action`]) the appliance does.
 //!
 //! ```text
 //! browser ──TCP──▶ gate ──▶ Data/photo-factory.sock ──▶ http ──▶ routes ──▶ overview ──▶ pages · JSON
@@ -9,6 +9,7 @@
 //!                  requests only     client (`status`, `export`): the only way to /export
 //! ```
 
+pub mod access;
 mod beside;
 pub mod client;
 pub mod export;
@@ -19,7 +20,10 @@ mod json;
 pub mod metrics;
 pub mod overview;
 pub mod pages;
+pub mod reply;
+pub mod request;
 pub mod routes;
+pub mod site;
 pub mod text;
 
 #[cfg(test)]

@@ -1,14 +1,15 @@
-//! From a request to an answer: which page, which headers, whom it is for. No sockets.
+//! From a request to an answer: the table of what can be asked for, and who may ask. No sockets.
 
-use std::io::{self, Write};
 use std::path::PathBuf;
 
-use maud::Markup;
-
+use super::access::Visitor;
 use super::export::Format;
 use super::metrics;
-use super::overview::Overview;
 use super::pages;
+use super::pages::Frame;
+use super::reply::Reply;
+use super::request::{self, From, Method, Request};
+use super::site::Site;
 use super::text::text;
 use crate::asset::AssetId;
 use crate::verify::row;
@@ -16,26 +17,51 @@ use crate::verify::row;
 /// How long a browser remembers the chosen interval: a year, in seconds.
 const COOKIE_AGE: u32 = 31_536_000;
 
-/// Where a request came from.
+/// Who may have a route's answer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum From {
-    /// Through the gate: a browser.
-    Network,
-    /// Over the socket in the data folder: a command of the owner.
+pub enum Who {
+    /// Anybody: it tells nothing.
+    Anyone,
+    /// Anybody, but strangers learn only whether all is well.
+    Health,
+    /// The owner, or one with the token.
+    Reader,
+    /// The owner, with a form of ours.
+    Owner,
+    /// A command on this machine.
     Socket,
 }
 
-/// A request, as far as the routes look at it.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Ask<'a> {
-    /// `GET`, `HEAD`, …
-    pub method: &'a str,
-    /// Path and query.
-    pub target: &'a str,
-    /// The `Cookie` header.
-    pub cookie: Option<&'a str>,
-    /// Where it came from.
-    pub from: From,
+/// What a refusal looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Form {
+    /// A page.
+    Page,
+    /// For programs.
+    Data,
+}
+
+/// One thing that can be asked for.
+#[derive(Debug)]
+pub struct Route {
+    /// How it is asked for; `HEAD` goes with `GET`.
+    pub method: Method,
+    /// Its path; a last part `{}` stands for a name or number.
+    pub path: &'static str,
+    /// Who may ask.
+    pub who: Who,
+    /// What a refusal looks like.
+    pub form: Form,
+    answer: fn(&Asked<'_>) -> Answer,
+}
+
+/// A request that was let through.
+pub(super) struct Asked<'a> {
+    pub(super) site: &'a Site,
+    pub(super) request: &'a Request<'a>,
+    pub(super) visitor: Visitor,
+    /// What stands for `{}`, decoded; else empty.
+    pub(super) part: String,
 }
 
 /// What to do about a request.
@@ -49,6 +75,12 @@ pub enum Answer {
     Originals(Originals),
 }
 
+impl std::convert::From<Reply> for Answer {
+    fn from(reply: Reply) -> Self {
+        Self::Whole(reply)
+    }
+}
+
 /// Which rows `verify` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Originals {
@@ -58,109 +90,164 @@ pub enum Originals {
     At(Vec<PathBuf>),
 }
 
-/// A whole reply.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Reply {
-    /// The status code.
-    pub status: u16,
-    /// The media type.
-    pub content_type: &'static str,
-    /// Headers of this reply alone.
-    pub extra: Vec<(&'static str, String)>,
-    /// The content.
-    pub body: Vec<u8>,
-}
-
-impl Reply {
-    fn new(status: u16, content_type: &'static str, body: String) -> Self {
-        Self {
-            status,
-            content_type,
-            extra: Vec::new(),
-            body: body.into_bytes(),
-        }
-    }
-
-    fn html(status: u16, markup: Markup) -> Self {
-        Self::new(status, "text/html; charset=utf-8", markup.into_string())
-    }
-
-    /// A page that says why there is nothing else.
-    pub fn refusal(status: u16, sentence: &str) -> Self {
-        let mut reply = Self::html(status, pages::plain_page(reason(status), sentence));
-        if status == 405 {
-            reply.extra.push(("Allow", "GET, HEAD".to_owned()));
-        }
-        reply
-    }
-
-    /// Writes the reply; for `HEAD` without its content.
-    pub fn write_to(&self, out: &mut dyn Write, is_head: bool) -> io::Result<()> {
-        let mut head = head(self.status, self.content_type);
-        let length = ("Content-Length", self.body.len().to_string());
-        for (name, value) in self.extra.iter().chain([&length]) {
-            head.extend([*name, ": ", value, "\r\n"]);
-        }
-        head.push_str("\r\n");
-        out.write_all(head.as_bytes())?;
-        if !is_head {
-            out.write_all(&self.body)?;
-        }
-        out.flush()
+const fn page(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
+    Route {
+        method: Method::Get,
+        path,
+        who: Who::Reader,
+        form: Form::Page,
+        answer,
     }
 }
 
-/// The status line and the headers that every reply has, without the blank line.
-pub fn head(status: u16, content_type: &str) -> String {
-    format!(
-        "HTTP/1.1 {status} {}\r\n\
-         Content-Type: {content_type}\r\n\
-         Content-Security-Policy: {}\r\n\
-         X-Content-Type-Options: nosniff\r\n\
-         X-Frame-Options: DENY\r\n\
-         Referrer-Policy: no-referrer\r\n\
-         Cross-Origin-Resource-Policy: same-origin\r\n\
-         Cache-Control: no-store\r\n\
-         Connection: close\r\n",
-        reason(status),
-        *pages::CONTENT_SECURITY_POLICY,
-    )
+const fn data(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
+    Route {
+        method: Method::Get,
+        path,
+        who: Who::Reader,
+        form: Form::Data,
+        answer,
+    }
 }
 
-/// Answers a request. `overview` is asked only where the answer needs it.
-pub fn answer(ask: &Ask<'_>, overview: &dyn Fn() -> Overview, refresh_default: u32) -> Answer {
-    if !matches!(ask.method, "GET" | "HEAD") {
-        return Answer::Whole(Reply::refusal(
-            405,
-            "This page can be read, and nothing else.",
-        ));
+const fn command(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
+    Route {
+        method: Method::Get,
+        path,
+        who: Who::Socket,
+        form: Form::Data,
+        answer,
     }
-    let (path, query) = ask.target.split_once('?').unwrap_or((ask.target, ""));
-    Answer::Whole(match (path, ask.from) {
-        ("/", _) => {
-            if let Some(seconds) = chosen_refresh(query) {
-                remember(seconds)
-            } else {
-                let refresh = cookie_refresh(ask.cookie).unwrap_or(refresh_default);
-                Reply::html(200, pages::page(&overview(), refresh))
-            }
-        }
-        ("/api/v1/status", _) => Reply::new(
+}
+
+/// Everything that can be asked for.
+pub const ROUTES: &[Route] = &[
+    Route {
+        who: Who::Health,
+        ..page("/", overview)
+    },
+    data("/api/v1/status", |asked| {
+        Reply::json(&(asked.site.overview)().json()).into()
+    }),
+    data("/metrics", |asked| {
+        Reply::new(
             200,
-            "application/json",
-            format!("{:#}\n", overview().json()),
-        ),
-        ("/metrics", _) => Reply::new(200, metrics::CONTENT_TYPE, metrics::metrics(&overview())),
-        ("/healthz", _) => Reply::new(200, "text/plain; charset=utf-8", "ok\n".to_owned()),
-        ("/status.txt", _) => Reply::new(200, "text/plain; charset=utf-8", text(&overview())),
-        ("/export", From::Socket) => return Answer::Rows(Format::JsonLines),
-        ("/export.csv", From::Socket) => return Answer::Rows(Format::Csv),
-        ("/originals", From::Socket) => match originals(query) {
-            Some(originals) => return Answer::Originals(originals),
-            None => Reply::refusal(400, "Ask for from=ID or at=PATH&at=PATH…"),
-        },
-        _ => Reply::refusal(404, "There is no such page."),
+            metrics::CONTENT_TYPE,
+            metrics::metrics(&(asked.site.overview)()),
+        )
+        .into()
+    }),
+    Route {
+        who: Who::Anyone,
+        ..data("/healthz", |_| Reply::text("ok\n".to_owned()).into())
+    },
+    data("/status.txt", |asked| {
+        Reply::text(text(&(asked.site.overview)())).into()
+    }),
+    command("/export", |_| Answer::Rows(Format::JsonLines)),
+    command("/export.csv", |_| Answer::Rows(Format::Csv)),
+    command("/originals", |asked| match originals(asked.request.query) {
+        Some(originals) => Answer::Originals(originals),
+        None => Reply::json_refusal(400, "Ask for from=ID or at=PATH&at=PATH…").into(),
+    }),
+];
+
+/// Answers a request.
+pub fn answer(site: &Site, request: &Request<'_>) -> Answer {
+    let mut is_known = false;
+    for route in ROUTES {
+        let Some(part) = part_of(route.path, request.path) else {
+            continue;
+        };
+        if route.who == Who::Socket && request.from != From::Socket {
+            continue;
+        }
+        is_known = true;
+        if (request.method == Method::Post) != (route.method == Method::Post) {
+            continue;
+        }
+        let visitor = site.access.visitor(request);
+        if let Some(refusal) = refusal(route, visitor, request) {
+            return refusal.into();
+        }
+        if route.form == Form::Page
+            && let Some(seconds) = chosen_refresh(request)
+        {
+            return remember(seconds, request).into();
+        }
+        return (route.answer)(&Asked {
+            site,
+            request,
+            visitor,
+            part,
+        });
+    }
+    let (status, sentence) = if is_known {
+        (405, "This can be looked at, and nothing else.")
+    } else {
+        (404, "There is no such page.")
+    };
+    if request.path.starts_with("/api/") {
+        Reply::json_refusal(status, sentence).into()
+    } else {
+        Reply::refusal(status, sentence).into()
+    }
+}
+
+/// What stands for `{}` in a route's path, or nothing where there is none; `None`: it is another's path.
+fn part_of(route: &str, path: &str) -> Option<String> {
+    match route.strip_suffix("{}") {
+        None => (route == path).then(String::new),
+        Some(before) => {
+            let part = path.strip_prefix(before)?;
+            let is_one = !part.is_empty() && !part.contains('/');
+            is_one.then(|| request::decoded(part, false)).flatten()
+        }
+    }
+}
+
+fn refusal(route: &Route, visitor: Visitor, request: &Request<'_>) -> Option<Reply> {
+    let needed = match route.who {
+        Who::Anyone | Who::Health | Who::Socket => Visitor::Stranger,
+        Who::Reader => Visitor::Reader,
+        Who::Owner => Visitor::Owner,
+    };
+    if visitor >= needed {
+        return None;
+    }
+    Some(match route.form {
+        Form::Data => Reply::json_refusal(401, "This asks for the password, or for a token.")
+            .with("WWW-Authenticate", "Bearer"),
+        Form::Page => {
+            let mut next = request.path.to_owned();
+            if !request.query.is_empty() {
+                next.push('?');
+                next.push_str(request.query);
+            }
+            Reply::see_other(&format!("/sign-in?next={}", request::encoded(&next)))
+        }
     })
+}
+
+impl Asked<'_> {
+    /// What every page is framed by.
+    pub(super) fn frame(&self) -> Frame<'_> {
+        let config = &self.site.config;
+        let chosen = self.request.cookie_value("refresh").and_then(offered);
+        Frame {
+            path: self.request.path,
+            query: self.request.query,
+            refresh: chosen.unwrap_or(config.refresh_seconds),
+            visitor: self.visitor,
+            now: (self.site.now)(),
+            zone: &config.zone,
+        }
+    }
+}
+
+fn overview(asked: &Asked<'_>) -> Answer {
+    let overview = (asked.site.overview)();
+    Reply::html(200, pages::overview::page(&overview, &asked.frame())).into()
 }
 
 fn originals(query: &str) -> Option<Originals> {
@@ -174,18 +261,8 @@ fn originals(query: &str) -> Option<Originals> {
 }
 
 /// The interval in `refresh=…`, if it is one of those offered.
-fn chosen_refresh(query: &str) -> Option<u32> {
-    query
-        .split('&')
-        .find_map(|pair| pair.strip_prefix("refresh="))
-        .and_then(offered)
-}
-
-fn cookie_refresh(cookie: Option<&str>) -> Option<u32> {
-    cookie?
-        .split(';')
-        .find_map(|pair| pair.trim().strip_prefix("refresh="))
-        .and_then(offered)
+fn chosen_refresh(request: &Request<'_>) -> Option<u32> {
+    request.query_value("refresh").as_deref().and_then(offered)
 }
 
 fn offered(text: &str) -> Option<u32> {
@@ -197,29 +274,14 @@ fn offered(text: &str) -> Option<u32> {
 }
 
 /// Sets the cookie and goes back to the page, so that a reload does not set it again.
-fn remember(seconds: u32) -> Reply {
+fn remember(seconds: u32, request: &Request<'_>) -> Reply {
     let cookie =
         format!("refresh={seconds}; Path=/; Max-Age={COOKIE_AGE}; SameSite=Strict; HttpOnly");
-    let mut reply = Reply::refusal(303, "The interval is set.");
-    reply.extra.push(("Location", "/".to_owned()));
-    reply.extra.push(("Set-Cookie", cookie));
-    reply
-}
-
-/// The words for a status code.
-pub fn reason(status: u16) -> &'static str {
-    match status {
-        200 => "OK",
-        303 => "See Other",
-        400 => "Bad Request",
-        404 => "Not Found",
-        405 => "Method Not Allowed",
-        408 => "Request Timeout",
-        421 => "Misdirected Request",
-        431 => "Request Header Fields Too Large",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        505 => "HTTP Version Not Supported",
-        _ => "Internal Server Error",
-    }
+    let rest = request
+        .query
+        .split('&')
+        .filter(|pair| !pair.starts_with("refresh="));
+    let rest = rest.collect::<Vec<_>>().join("&");
+    let between = if rest.is_empty() { "" } else { "?" };
+    Reply::see_other(&format!("{}{between}{rest}", request.path)).with("Set-Cookie", cookie)
 }

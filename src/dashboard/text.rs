@@ -5,7 +5,7 @@ use std::fmt::Write;
 use jiff::Timestamp;
 
 use super::overview::{Level, Overview, ago, grouped, service_word};
-use super::pages::{finding_text, round_text};
+use super::pages::overview::{finding_text, round_text};
 use crate::asset::{bytes_text, lossy, one_line};
 use crate::monitor::Status;
 use crate::monitor::event::Turn;

@@ -13,7 +13,9 @@ use jiff::Timestamp;
 use jiff::civil::datetime;
 use jiff::tz::TimeZone;
 
+use super::access::Visitor;
 use super::overview::{Activity, Overview, Photos, Problem};
+use super::pages::{Frame, overview};
 use crate::asset::{
     Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Left, LeftBecause, Place, day_folder,
 };
@@ -241,4 +243,17 @@ fn gathered(ledger: Option<&Ledger>) -> Overview {
         now(),
         TimeZone::UTC,
     )
+}
+
+/// The overview, as its owner sees it.
+fn shown(overview: &Overview, refresh: u32) -> String {
+    let frame = Frame {
+        path: "/",
+        query: "",
+        refresh,
+        visitor: Visitor::Owner,
+        now: now(),
+        zone: &TimeZone::UTC,
+    };
+    overview::page(overview, &frame).into_string()
 }

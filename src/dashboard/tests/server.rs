@@ -8,20 +8,37 @@ use std::time::Instant;
 
 use super::pages::checked_text;
 use super::*;
+use crate::config::Config;
+use crate::dashboard::access::Access;
 use crate::dashboard::client::{Answer, AskError, ask};
 use crate::dashboard::export::{Format, write_rows};
-use crate::dashboard::http::{SOCKET, ServeError, Server, Site};
+use crate::dashboard::http::{SOCKET, ServeError, Server};
+use crate::dashboard::site::Site;
+use crate::monitor::{self, Monitor};
 
 fn site(data: &Path, ledger: &Arc<Ledger>) -> Site {
     let weak = Arc::downgrade(ledger);
     let for_pages = Weak::clone(&weak);
+    let root = data.join("root");
+    std::fs::create_dir_all(&root).unwrap();
+    let mut config = Config::read(
+        Some(&root),
+        None,
+        Some(SocketAddr::from(([127, 0, 0, 1], 0))),
+    )
+    .unwrap();
+    config.data = data.to_owned();
+    config.hosts = vec!["photos.example".to_owned()];
+    config.refresh_seconds = 30;
+    let monitor = Monitor::open(data, monitor::Settings::of(&config), now(), || Some(true));
     Site {
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        data: data.to_owned(),
-        hosts: vec!["photos.example".to_owned()],
-        refresh_seconds: 30,
-        overview: Box::new(move || gathered(for_pages.upgrade().as_deref())),
+        config: Arc::new(config),
         ledger: weak,
+        monitor: Arc::new(monitor),
+        access: Access::default(),
+        overview: Box::new(move || gathered(for_pages.upgrade().as_deref())),
+        act: Box::new(|action| format!("{action:?}")),
+        now,
     }
 }
 
@@ -269,14 +286,14 @@ fn p9_only_loopback_is_served_and_a_taken_port_is_an_error() {
     let data = Data::new();
     let ledger = ledger(&data.0, 1);
     let mut open = site(&data.0, &ledger);
-    open.listen = SocketAddr::from(([0, 0, 0, 0], 0));
+    Arc::make_mut(&mut open.config).listen = SocketAddr::from(([0, 0, 0, 0], 0));
     let refused = Server::start(open).unwrap_err();
     assert!(matches!(refused, ServeError::NotLoopback(_)));
 
     let server = Server::start(site(&data.0, &ledger)).unwrap();
     let other = Data::new();
     let mut taken = site(&other.0, &ledger);
-    taken.listen = server.address();
+    Arc::make_mut(&mut taken.config).listen = server.address();
     let refused = Server::start(taken).unwrap_err();
     assert!(matches!(refused, ServeError::Listening(..)), "{refused}");
 

@@ -1,120 +1,32 @@
-//! The overview as a page: data in, markup out. No outside request, no colour that says something alone.
+//! The overview: whether all is well, what is being done, and everything else at a glance.
 //!
 //! Tables whose cells lie below each other on a narrow screen say their roles: the layout would hide what they are.
 
-use std::sync::LazyLock;
+use maud::{Markup, html};
 
-use jiff::Timestamp;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use sha2::{Digest, Sha256};
-
-use super::beside;
-use super::health;
-use super::overview::{Level, Overview, Photos, Problem, ago, grouped};
+use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
+use crate::dashboard::overview::{Level, Overview, Photos, Problem, ago, grouped};
+use crate::dashboard::{beside, health};
 use crate::verify::Finding;
 use crate::verify::background::Verified;
-
-const STYLE: &str = include_str!("page.css");
-const SCRIPT: &str = include_str!("page.js");
-
-/// The intervals offered, in seconds (0: off) and in words.
-pub const REFRESH_CHOICES: [(u32, &str); 6] = [
-    (0, "off"),
-    (5, "5 s"),
-    (10, "10 s"),
-    (30, "30 s"),
-    (60, "1 min"),
-    (300, "5 min"),
-];
 
 /// Problems on the page; the rest is in the JSON.
 const PROBLEMS_ON_PAGE: usize = 20;
 
-/// Characters of a name on the page. With the limits on rows this bounds the page, whatever the names are.
-pub(super) const NAME_LIMIT: usize = 56;
-
 /// Characters of the sentence at the top.
 const VERDICT_LIMIT: usize = 600;
 
-/// Characters of a reason on the page.
-pub(super) const REASON_LIMIT: usize = 240;
-
-/// The `Content-Security-Policy`: our style and script by their hashes, nothing else from anywhere.
-pub static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
-    format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        base64(&Sha256::digest(STYLE)),
-        base64(&Sha256::digest(SCRIPT)),
-    )
-});
-
-/// The status page, refreshed every so many seconds (0: not).
-pub fn page(overview: &Overview, refresh: u32) -> Markup {
+/// The overview.
+pub fn page(overview: &Overview, frame: &Frame<'_>) -> Markup {
     let (level, sentence) = overview.verdict();
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title_mark(level)) "Photo Factory" }
-                link rel="icon" href=(ICON);
-                @if refresh > 0 {
-                    noscript { meta http-equiv="refresh" content=(refresh); }
-                }
-                style { (PreEscaped(STYLE)) }
-            }
-            body data-refresh=(refresh) {
-                a.skip href="#main" { "Skip to the status" }
-                header {
-                    h1 { (logo()) "Photo Factory" }
-                    (refresh_choices(refresh))
-                }
-                main #main {
-                    div #verdict role="status" { (verdict(level, &sentence)) }
-                    p.note #lost role="alert" hidden {
-                        "Photo Factory does not answer. What you see below is old."
-                    }
-                    div #now { (live(overview, &sentence)) }
-                }
-                footer {
-                    p { span #made { "As of " (clock(overview, overview.generated_at)) } " · version " (overview.version)
-                        " · " a href="/api/v1/status" { "as JSON" } }
-                }
-                script { (PreEscaped(SCRIPT)) }
-            }
-        }
-    }
-}
-
-/// A small page that says one thing: not found, not allowed, …
-pub fn plain_page(title: &str, sentence: &str) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { (title) " · Photo Factory" }
-                link rel="icon" href=(ICON);
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header { h1 { (logo()) "Photo Factory" } }
-                main {
-                    section {
-                        h2 { (title) }
-                        p { (sentence) }
-                        p { a href="/" { "To the status page" } }
-                    }
-                }
-            }
-        }
-    }
+    frame.page(
+        title_mark(level),
+        "Overview",
+        &html! {},
+        Some(&verdict(level, &sentence)),
+        &live(overview, &sentence),
+    )
 }
 
 fn live(overview: &Overview, sentence: &str) -> Markup {
@@ -197,7 +109,7 @@ fn now_section(overview: &Overview) -> Markup {
                 (capitalised(&activity.state))
                 @if let Some(current) = &activity.current { ": " bdi { (shortened(current, NAME_LIMIT)) } }
                 @if let Some(at) = activity.started_at {
-                    span.sub { "Running since " (clock(overview, at)) }
+                    span.sub { "Running since " (clock(&overview.zone, at)) }
                 }
                 @if let Some(photos) = overview.photos.filter(|photos| photos.total > 0) {
                     span.sub { (what_is_kept(overview, &photos)) }
@@ -238,7 +150,7 @@ fn verified(overview: &Overview) -> Markup {
                 (round_text(verified))
                 span.sub {
                     @match verified.last {
-                        Some((at, _)) => { "All of it last " (clock(overview, at)) }
+                        Some((at, _)) => { "All of it last " (clock(&overview.zone, at)) }
                         None => { "The first round is under way" }
                     }
                 }
@@ -386,26 +298,6 @@ fn photo(overview: &Overview, asset: &Asset) -> Markup {
     }
 }
 
-fn refresh_choices(refresh: u32) -> Markup {
-    html! {
-        nav.refresh aria-label="Refresh the page" {
-            span { "Refresh" }
-            ul {
-                @for (seconds, words) in REFRESH_CHOICES {
-                    li {
-                        a href={ "/?refresh=" (seconds) } aria-current=[(seconds == refresh).then_some("true")] { (words) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-pub(super) fn clock(overview: &Overview, at: Timestamp) -> Markup {
-    let zoned = at.to_zoned(overview.zone.clone());
-    html! { time datetime=(rfc3339(at)) { (zoned.strftime("%Y-%m-%d %H:%M:%S")) } }
-}
-
 fn title_mark(level: Level) -> &'static str {
     match level {
         Level::Well => "",
@@ -426,65 +318,4 @@ fn sign(level: Level) -> Markup {
             path d=(path) {}
         }
     }
-}
-
-/// A box that a photo drops into.
-fn logo() -> Markup {
-    html! {
-        svg viewBox="0 0 32 32" aria-hidden="true" fill="none" stroke="currentColor" stroke-width="2.4" stroke-linejoin="round" stroke-linecap="round" {
-            rect x="9" y="3" width="14" height="11" rx="2" {}
-            path d="M9.5 12l4-4 3.5 3 2.5-2 3 3" {}
-            path d="M3 17h6l2.5 4h9l2.5-4h6v9.5a2.5 2.5 0 0 1-2.5 2.5h-21A2.5 2.5 0 0 1 3 26.5z" {}
-        }
-    }
-}
-
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32' fill='none' stroke='%232a8f63' stroke-width='3' stroke-linejoin='round'%3E%3Crect x='9' y='3' width='14' height='11' rx='2'/%3E%3Cpath d='M3 17h6l2.5 4h9l2.5-4h6v12H3z'/%3E%3C/svg%3E";
-
-pub(super) fn capitalised(word: &str) -> String {
-    let mut characters = word.chars();
-    characters.next().map_or(String::new(), |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
-}
-
-/// At most so many characters, the middle left out: the beginning and the extension tell more than the middle.
-pub(super) fn shortened(text: &str, limit: usize) -> String {
-    let count = text.chars().count();
-    if count <= limit {
-        return text.to_owned();
-    }
-    let tail = limit / 3;
-    let head: String = text.chars().take(limit - tail - 1).collect();
-    let end: String = text.chars().skip(count - tail).collect();
-    format!("{head}…{end}")
-}
-
-/// RFC 4648 base64, as the policy wants its hashes.
-fn base64(bytes: &[u8]) -> String {
-    const ALPHABET: [char; 64] = {
-        let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut alphabet = ['A'; 64];
-        let mut index = 0;
-        while index < 64 {
-            alphabet[index] = letters[index] as char;
-            index += 1;
-        }
-        alphabet
-    };
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for chunk in bytes.chunks(3) {
-        let mut group = [0_u8; 3];
-        group[..chunk.len()].copy_from_slice(chunk);
-        let bits = u32::from_be_bytes([0, group[0], group[1], group[2]]);
-        for position in 0..4 {
-            let index = (bits >> (18 - 6 * position)) & 63;
-            text.push(if position <= chunk.len() {
-                ALPHABET[index as usize]
-            } else {
-                '='
-            });
-        }
-    }
-    text
 }
