@@ -246,6 +246,16 @@ impl Stage {
     /// All stages, in the order of their stored form.
     pub const ALL: [Self; 4] = [Self::Geocode, Self::Thumbnail, Self::FaceScan, Self::Backup];
 
+    /// The name of the flag that says it is done.
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Geocode => "is_geocoded",
+            Self::Thumbnail => "is_thumbnailed",
+            Self::FaceScan => "is_face_scanned",
+            Self::Backup => "is_backed_up",
+        }
+    }
+
     /// Whether this stage has anything to do for such an asset.
     pub fn wants(self, kind: Kind, location: Option<Location>) -> bool {
         match self {
@@ -387,10 +397,10 @@ impl Asset {
             ("height", json!(self.height)),
             ("paired_with", json!(self.paired_with.map(|id| id.0))),
             ("is_ingested", json!(true)),
-            ("is_geocoded", is(Stage::Geocode)),
-            ("is_thumbnailed", is(Stage::Thumbnail)),
-            ("is_face_scanned", is(Stage::FaceScan)),
-            ("is_backed_up", is(Stage::Backup)),
+            (Stage::Geocode.flag(), is(Stage::Geocode)),
+            (Stage::Thumbnail.flag(), is(Stage::Thumbnail)),
+            (Stage::FaceScan.flag(), is(Stage::FaceScan)),
+            (Stage::Backup.flag(), is(Stage::Backup)),
             ("has_errors", json!(!self.errors.is_empty())),
             ("errors", json!(self.errors)),
             ("ingested_at", json!(rfc3339(self.ingested_at))),

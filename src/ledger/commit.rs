@@ -7,12 +7,13 @@ use std::path::Path;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use redb::{ReadableTable, Table, WriteTransaction};
+use redb::{ReadTransaction, ReadableTable, Table, WriteTransaction};
 
 use super::change::{Change, Outcome};
 use super::error::Trouble;
+use super::facets::{self, Facet};
 use super::names::Hints;
-use super::record::{decode_left, encode_asset, encode_left};
+use super::record::{decode_asset, decode_left, encode_asset, encode_left};
 use super::tables::{self, Key};
 use crate::asset::{Asset, AssetId, Kind, Left, LeftBecause, Place, Stage};
 
@@ -21,10 +22,10 @@ pub(super) struct Books<'txn> {
     pub(super) assets: Table<'txn, u64, &'static [u8]>,
     pub(super) intents: Table<'txn, u64, &'static [u8]>,
     pub(super) lookup: Table<'txn, (u64, u64), ()>,
-    by_day: Table<'txn, (u32, u64), ()>,
-    todo: Vec<Table<'txn, u64, ()>>,
+    by_time: Table<'txn, (u64, u64), ()>,
+    todo: Vec<Table<'txn, u64, &'static [u8]>>,
     left: Table<'txn, &'static [u8], &'static [u8]>,
-    problems: Table<'txn, (u64, &'static [u8]), ()>,
+    problems: Table<'txn, &'static [u8], &'static [u8]>,
     totals: Table<'txn, &'static str, u64>,
     meta: Table<'txn, &'static str, u64>,
     /// What the totals change by: written once, at the end.
@@ -44,7 +45,7 @@ impl<'txn> Books<'txn> {
             assets: txn.open_table(tables::ASSETS)?,
             intents: txn.open_table(tables::INTENTS)?,
             lookup: txn.open_table(tables::LOOKUP)?,
-            by_day: txn.open_table(tables::BY_DAY)?,
+            by_time: txn.open_table(tables::BY_TIME)?,
             todo: tables::TODO
                 .into_iter()
                 .map(|todo| txn.open_table(todo))
@@ -139,14 +140,7 @@ impl<'txn> Books<'txn> {
         // It may have waited in the inbox for a reason that has passed.
         self.forget(&asset.inbox_path)?;
         self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
-        self.by_day
-            .insert((tables::day_number(asset.captured.day()), id.0), ())?;
-        for stage in Stage::ALL {
-            if stage.wants(asset.kind, asset.location) {
-                self.todo[stage as usize].insert(id.0, ())?;
-            }
-        }
-        self.count(&asset);
+        self.derive(&asset)?;
         self.changed = true;
         if let Some(leader) = asset.paired_with {
             if !self.exists(leader)? {
@@ -155,6 +149,70 @@ impl<'txn> Books<'txn> {
             } else if asset.kind != Kind::Sidecar {
                 self.answer_pairing(leader, id)?;
             }
+        }
+        Ok(())
+    }
+
+    /// What follows from an asset that is new here.
+    fn derive(&mut self, asset: &Asset) -> Result<(), Trouble> {
+        let id = asset.id.0;
+        let moment = facets::moment(asset.captured.local);
+        self.by_time.insert((u64::from(moment), id), ())?;
+        for stage in Stage::ALL {
+            let is_done = asset.stage_done_at[stage as usize].is_some();
+            if !is_done && stage.wants(asset.kind, asset.location) {
+                self.todo[stage as usize].insert(id, [].as_slice())?;
+            }
+        }
+        self.count(asset);
+        self.change_facets(asset, &[], &Facet::all_of(asset));
+        Ok(())
+    }
+
+    fn change_facets(&mut self, asset: &Asset, before: &[Facet], after: &[Facet]) {
+        let gone = before.iter().filter(|facet| !after.contains(facet));
+        let come = after.iter().filter(|facet| !before.contains(facet));
+        let changes = gone
+            .map(|facet| (facet, -1))
+            .chain(come.map(|facet| (facet, 1)));
+        for (facet, change) in changes {
+            for sum in facet
+                .counts(asset.captured.day())
+                .iter()
+                .chain(&facet.total())
+            {
+                self.add(sum, change);
+            }
+        }
+    }
+
+    /// Makes anew, from assets and left files, all that follows from them: their tables are empty.
+    pub(super) fn derive_all(&mut self, txn: &ReadTransaction) -> Result<(), Trouble> {
+        for entry in txn.open_table(tables::ASSETS)?.iter()? {
+            let (id, bytes) = entry?;
+            match decode_asset(id.value(), bytes.value()) {
+                Ok(asset) => self.derive(&asset)?,
+                // It is no better off where it was; `verify` and the page tell of its file.
+                Err(Trouble::Record { row, what }) => {
+                    log::error!("{row} in the ledger cannot be read: {what}")
+                }
+                Err(other) => return Err(other),
+            }
+        }
+        for entry in txn.open_table(tables::LEFT)?.iter()? {
+            let (path, bytes) = entry?;
+            let left = decode_left(path.value(), bytes.value())?;
+            self.note_problem(&left)?;
+        }
+        self.changed = true;
+        Ok(())
+    }
+
+    fn note_problem(&mut self, left: &Left) -> Result<(), Trouble> {
+        if !matches!(left.why, LeftBecause::Kept(_)) {
+            let key = tables::problem_key(left);
+            self.problems.insert(key.as_slice(), [].as_slice())?;
+            self.add("left", 1);
         }
         Ok(())
     }
@@ -236,6 +294,7 @@ impl<'txn> Books<'txn> {
                 id,
             });
         };
+        let before = Facet::all_of(&asset);
         if let Some(error) = error {
             if asset.errors.is_empty() {
                 self.add("with_errors", 1);
@@ -247,6 +306,7 @@ impl<'txn> Books<'txn> {
         if let Some(place) = place {
             asset.place = Some(place.clone());
         }
+        self.change_facets(&asset, &before, &Facet::all_of(&asset));
         self.todo[stage as usize].remove(id.0)?;
         self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
         self.changed = true;
@@ -268,10 +328,7 @@ impl<'txn> Books<'txn> {
         }
         self.forget(&left.inbox_path)?;
         self.left.insert(path, encode_left(left).as_slice())?;
-        if !matches!(left.why, LeftBecause::Kept(_)) {
-            self.problems.insert(tables::problem_key(left), ())?;
-            self.add("left", 1);
-        }
+        self.note_problem(left)?;
         self.changed = true;
         Ok(())
     }
@@ -288,7 +345,8 @@ impl<'txn> Books<'txn> {
         };
         self.left.remove(path)?;
         if !matches!(before.why, LeftBecause::Kept(_)) {
-            self.problems.remove(tables::problem_key(&before))?;
+            self.problems
+                .remove(tables::problem_key(&before).as_slice())?;
             self.add("left", -1);
         }
         self.changed = true;
@@ -329,7 +387,14 @@ impl<'txn> Books<'txn> {
     fn count(&mut self, asset: &Asset) {
         self.add("assets", 1);
         self.add("bytes", i64::try_from(asset.size).unwrap_or(i64::MAX));
+        let bytes = i64::try_from(asset.size).unwrap_or(i64::MAX);
+        let captured = asset.captured.day();
+        // The day of filing is the owner's day, as the appliance's calendar says.
+        let filed = asset.ingested_at.to_zoned(TimeZone::system()).date();
         self.add(&format!("kind:{}", asset.kind.as_str()), 1);
+        self.add(&format!("bytes:{}", asset.kind.as_str()), bytes);
+        self.add(&captured_year_key(captured.year()), bytes);
+        self.add(&ingested_month_key("filed_bytes", filed), bytes);
         if !asset.errors.is_empty() {
             self.add("with_errors", 1);
         }
@@ -339,10 +404,10 @@ impl<'txn> Books<'txn> {
         if asset.captured.from.is_guess() {
             self.add("guessed", 1);
         }
-        self.add(&captured_key(asset.captured.day()), 1);
-        // The day of filing is the owner's day, as the appliance's calendar says.
-        let filed = asset.ingested_at.to_zoned(TimeZone::system()).date();
+        self.add(&captured_key(captured), 1);
+        self.add(&captured_month_key(captured), 1);
         self.add(&ingested_key(filed), 1);
+        self.add(&ingested_month_key("filed", filed), 1);
     }
 
     pub(super) fn add(&mut self, sum: &str, change: i64) {
@@ -359,4 +424,19 @@ pub(super) fn captured_key(day: Date) -> String {
 /// The total of photos filed on a day.
 pub(super) fn ingested_key(day: Date) -> String {
     format!("ingested:{:08}", tables::day_number(day))
+}
+
+/// The total of photos captured in a month.
+pub(super) fn captured_month_key(day: Date) -> String {
+    format!("month:{:06}", tables::day_number(day) / 100)
+}
+
+/// The total of the bytes of what was captured in a year.
+pub(super) fn captured_year_key(year: i16) -> String {
+    format!("year_bytes:{year:04}")
+}
+
+/// The total of what was filed in a month.
+pub(super) fn ingested_month_key(what: &str, day: Date) -> String {
+    format!("{what}:{:06}", tables::day_number(day) / 100)
 }

@@ -74,6 +74,11 @@ pub enum LedgerError {
         /// The ledger's file.
         path: PathBuf,
     },
+    /// It is of an earlier format, and may not be brought up to date: it can't be written.
+    Older {
+        /// The ledger's file.
+        path: PathBuf,
+    },
     /// The file is no longer where it was opened.
     Replaced {
         /// The ledger's file.
@@ -227,6 +232,12 @@ impl fmt::Display for LedgerError {
                  (with `sudo -u`); the next start of Photo Factory puts it right as well",
                 path.display()
             ),
+            Self::Older { path } => write!(
+                f,
+                "the ledger {} is of an earlier version of Photo Factory, and can't be read before it is brought up to date, \
+                 for which it must be writable: start Photo Factory, or type this as the user it belongs to (with `sudo -u`)",
+                path.display()
+            ),
             Self::Replaced { path } => write!(
                 f,
                 "the ledger {} was moved, removed or replaced while in use; put it back, or restart photo-factory to use \
@@ -308,6 +319,7 @@ pub(super) enum Trouble {
     NoFreeName { wished: PathBuf },
     Replaced,
     Unclean,
+    Older,
     Newer { format: u64, known: u64 },
     Foreign,
     Journal(LedgerError),
@@ -382,6 +394,7 @@ impl Trouble {
             Self::NoFreeName { wished } => LedgerError::NoFreeName { wished },
             Self::Replaced => LedgerError::Replaced { path },
             Self::Unclean => LedgerError::Unclean { path },
+            Self::Older => LedgerError::Older { path },
             Self::Newer { format, known } => LedgerError::Newer {
                 path,
                 format,

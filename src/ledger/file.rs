@@ -17,7 +17,7 @@ use redb::{
 use rustix::fs::{Advice, CWD, RenameFlags};
 
 use super::error::{LedgerError, Trouble};
-use super::tables;
+use super::{tables, upgrade};
 
 /// The ledger's name in the Data folder.
 const NAME: &str = "ledger.redb";
@@ -208,19 +208,30 @@ impl Opened {
     }
 }
 
-/// Opens the database without changing it. One that was not closed cleanly must be put right before it can be read, which
-/// changes it.
+/// Opens the database without changing it. One that was not closed cleanly, or is of an earlier format, must be put right before it
+/// can be read, which changes it.
 pub(super) fn open_for_reading(path: &Path) -> Result<Opened, Trouble> {
     let opened = Builder::new()
         .set_cache_size(CACHE_BYTES)
         .open_read_only(path);
     match opened {
-        Ok(database) => Ok(Opened::Reading(database)),
-        Err(DatabaseError::RepairAborted) => match open(path, false) {
-            Err(Trouble::Redb(error)) if is_refused(&error) => Err(Trouble::Unclean),
-            opened => opened.map(Opened::Writing),
-        },
+        Ok(database) => {
+            let opened = Opened::Reading(database);
+            if upgrade::is_due(&opened)? {
+                drop(opened);
+                return open_to_put_right(path, Trouble::Older);
+            }
+            Ok(opened)
+        }
+        Err(DatabaseError::RepairAborted) => open_to_put_right(path, Trouble::Unclean),
         Err(error) => Err(error.into()),
+    }
+}
+
+fn open_to_put_right(path: &Path, refused: Trouble) -> Result<Opened, Trouble> {
+    match open(path, false) {
+        Err(Trouble::Redb(error)) if is_refused(&error) => Err(refused),
+        opened => opened.map(Opened::Writing),
     }
 }
 

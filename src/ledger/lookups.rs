@@ -63,21 +63,6 @@ impl Ledger {
         })
     }
 
-    /// Assets captured on that day, by id.
-    pub fn on_day(&self, day: Date, limit: usize) -> Result<Vec<Asset>, LedgerError> {
-        self.read(|txn| {
-            let by_day = txn.open_table(tables::BY_DAY)?;
-            let assets = txn.open_table(tables::ASSETS)?;
-            let day = tables::day_number(day);
-            let mut found = Vec::new();
-            for entry in by_day.range((day, 0)..=(day, u64::MAX))?.take(limit) {
-                let (_, id) = entry?.0.value();
-                found.extend(row(&assets, id)?);
-            }
-            Ok(found)
-        })
-    }
-
     /// Ids of assets that wait for a stage, the oldest first.
     pub fn waiting_for(&self, stage: Stage, limit: usize) -> Result<Vec<AssetId>, LedgerError> {
         self.read(|txn| {
@@ -121,7 +106,7 @@ impl Ledger {
             let mut found = Vec::new();
             for entry in txn.open_table(tables::PROBLEMS)?.iter()?.take(limit) {
                 let entry = entry?;
-                let (_, path) = entry.0.value();
+                let path = tables::path_in_problem(entry.0.value());
                 if let Some(bytes) = left.get(path)? {
                     found.push(decode_left(path, bytes.value())?);
                 }
@@ -221,7 +206,7 @@ impl Ledger {
         })
     }
 
-    fn read<T>(
+    pub(super) fn read<T>(
         &self,
         work: impl FnOnce(&ReadTransaction) -> Result<T, Trouble>,
     ) -> Result<T, LedgerError> {

@@ -5,12 +5,14 @@ mod change;
 mod commit;
 mod desk;
 mod error;
+mod facets;
 mod file;
 mod fold;
 mod intend;
 mod journal;
 mod lookups;
 mod names;
+mod photos;
 mod promise;
 mod rebuilt;
 mod record;
@@ -18,6 +20,7 @@ mod store;
 mod tables;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -26,10 +29,12 @@ use std::sync::Mutex;
 pub use change::{Adoption, Change, Draft, Outcome, Pairing, Shot, Totals, Verdict};
 pub use desk::{Desk, InFlight};
 pub use error::LedgerError;
+pub use facets::Facet;
 pub use fold::Degraded;
 #[doc(hidden)]
 pub use journal::restored_line;
 pub use names::place_before;
+pub use photos::{Cursor, Found, Look, Month, Year};
 pub use rebuilt::Condition;
 #[doc(hidden)]
 pub use record::{restored_asset, restored_left};

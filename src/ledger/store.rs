@@ -15,7 +15,7 @@ use super::commit::Books;
 use super::error::{LedgerError, Trouble, guarded};
 use super::file::Opened;
 use super::names::Hints;
-use super::{file, tables};
+use super::{file, tables, upgrade};
 use crate::asset::Asset;
 
 /// A probe writes to the disk only if nothing was written for this long: a memory card wears by the commit.
@@ -292,6 +292,7 @@ impl Store {
         let opened = file::look_at(&self.path).and_then(|()| {
             guarded(|| {
                 let database = (self.opener)(state.doubt)?;
+                upgrade::up_to_date(&database)?;
                 tables::check_all(&database.begin_read()?)?;
                 self.take_back(&database)?;
                 Ok(database)
@@ -395,7 +396,7 @@ fn promised(outcomes: &[Outcome]) -> impl Iterator<Item = Asset> + '_ {
     })
 }
 
-fn begin(database: &Opened) -> Result<WriteTransaction, Trouble> {
+pub(super) fn begin(database: &Opened) -> Result<WriteTransaction, Trouble> {
     let mut txn = match database {
         Opened::Writing(database) => database.begin_write()?,
         // Whoever opened it for reading has nothing to record.

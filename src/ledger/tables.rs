@@ -13,23 +13,25 @@ use super::record::decode_asset;
 use crate::asset::{Asset, AssetId, FileHash, Kind, Left, shot_key};
 
 /// The format of the ledgers written now; see FORMAT.md.
-pub(super) const FORMAT: u64 = 1;
+pub(super) const FORMAT: u64 = 2;
 
 pub(super) const ASSETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("assets");
 pub(super) const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
 pub(super) const LOOKUP: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("lookup");
-pub(super) const BY_DAY: TableDefinition<'_, (u32, u64), ()> = TableDefinition::new("by_day");
-/// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up.
-pub(super) const TODO: [TableDefinition<'_, u64, ()>; 4] = [
-    TableDefinition::new("todo_geocode"),
-    TableDefinition::new("todo_thumbnail"),
-    TableDefinition::new("todo_face_scan"),
-    TableDefinition::new("todo_backup"),
+/// (moment of capture, id): see [`super::facets::moment`].
+pub(super) const BY_TIME: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_time");
+/// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up. Their values are
+/// empty, and of the type that `ASSETS` has: each further pair of types is 30 KB of program.
+pub(super) const TODO: [TableDefinition<'_, u64, &[u8]>; 4] = [
+    TableDefinition::new("waiting_geocode"),
+    TableDefinition::new("waiting_thumbnail"),
+    TableDefinition::new("waiting_face_scan"),
+    TableDefinition::new("waiting_backup"),
 ];
 pub(super) const LEFT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("left");
-/// (milliseconds since 1970 counted down, inbox path): the newest first.
-pub(super) const PROBLEMS: TableDefinition<'_, (u64, &[u8]), ()> = TableDefinition::new("problems");
-pub(super) const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("totals");
+/// Milliseconds since 1970 counted down, in eight bytes, and the inbox path: the newest first. The values are empty.
+pub(super) const PROBLEMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("unsolved");
+pub(super) const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("sums");
 pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
 
 /// Makes all tables in an empty database.
@@ -37,40 +39,51 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), Trouble> {
     txn.open_table(ASSETS)?;
     txn.open_table(INTENTS)?;
     txn.open_table(LOOKUP)?;
-    txn.open_table(BY_DAY)?;
-    for todo in TODO {
-        txn.open_table(todo)?;
-    }
     txn.open_table(LEFT)?;
-    txn.open_table(PROBLEMS)?;
-    txn.open_table(TOTALS)?;
+    create_derived(txn)?;
     let mut meta = txn.open_table(META)?;
     meta.insert("format", FORMAT)?;
     meta.insert("next_id", 1)?;
     Ok(())
 }
 
-/// Checks that this is a ledger of a format known here, with all its tables.
-pub(super) fn check_all(txn: &ReadTransaction) -> Result<(), Trouble> {
+/// Makes the tables that follow from the others.
+pub(super) fn create_derived(txn: &WriteTransaction) -> Result<(), Trouble> {
+    txn.open_table(BY_TIME)?;
+    for todo in TODO {
+        txn.open_table(todo)?;
+    }
+    txn.open_table(PROBLEMS)?;
+    txn.open_table(TOTALS)?;
+    Ok(())
+}
+
+/// The format of a ledger, which must be known here.
+pub(super) fn format_of(txn: &ReadTransaction) -> Result<u64, Trouble> {
     let meta = match txn.open_table(META) {
         Ok(meta) => meta,
         Err(redb::TableError::Storage(error)) => return Err(error.into()),
         Err(_) => return Err(Trouble::Foreign),
     };
     match meta.get("format")?.map(|format| format.value()) {
-        Some(FORMAT) => {}
-        Some(format) if format > FORMAT => {
-            return Err(Trouble::Newer {
-                format,
-                known: FORMAT,
-            });
-        }
-        _ => return Err(Trouble::Foreign),
+        Some(format) if format > FORMAT => Err(Trouble::Newer {
+            format,
+            known: FORMAT,
+        }),
+        Some(format) if format > 0 => Ok(format),
+        _ => Err(Trouble::Foreign),
+    }
+}
+
+/// Checks that this is a ledger of the present format, with all its tables.
+pub(super) fn check_all(txn: &ReadTransaction) -> Result<(), Trouble> {
+    if format_of(txn)? != FORMAT {
+        return Err(Trouble::Foreign);
     }
     txn.open_table(ASSETS)?;
     txn.open_table(INTENTS)?;
     txn.open_table(LOOKUP)?;
-    txn.open_table(BY_DAY)?;
+    txn.open_table(BY_TIME)?;
     for todo in TODO {
         txn.open_table(todo)?;
     }
@@ -209,8 +222,14 @@ pub(super) fn day_of_number(number: u32) -> Option<Date> {
     Date::new(year, month, day).ok()
 }
 
-/// The key in `problems` of a left file.
-pub(super) fn problem_key(left: &Left) -> (u64, &[u8]) {
+/// The key in [`PROBLEMS`] of a left file.
+pub(super) fn problem_key(left: &Left) -> Vec<u8> {
     let up = left.since.as_millisecond().cast_unsigned() ^ (1 << 63);
-    (!up, left.inbox_path.as_os_str().as_bytes())
+    let path = left.inbox_path.as_os_str().as_bytes();
+    [&(!up).to_be_bytes(), path].concat()
+}
+
+/// The inbox path in such a key.
+pub(super) fn path_in_problem(key: &[u8]) -> &[u8] {
+    key.get(8..).unwrap_or_default()
 }

@@ -6,6 +6,7 @@ mod faults;
 mod frozen;
 mod journal;
 mod older_copy;
+mod photos;
 mod recount;
 mod shots;
 mod together;
@@ -111,6 +112,15 @@ fn shot(members: Vec<Draft>) -> Shot {
         folder: day_folder(first.captured.day()),
         stem: stem.to_owned(),
         members,
+    }
+}
+
+/// A look at the newest photos.
+fn look() -> Look<'static> {
+    Look {
+        limit: 50,
+        rows: 1000,
+        ..Look::default()
     }
 }
 

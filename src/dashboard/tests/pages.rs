@@ -4,7 +4,7 @@ use super::*;
 use crate::asset::bytes_text;
 use crate::dashboard::export::{Format, write_rows};
 use crate::dashboard::overview::{Level, grouped};
-use crate::dashboard::{pages, text};
+use crate::dashboard::text;
 use crate::monitor::Live;
 
 #[test]

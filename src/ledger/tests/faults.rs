@@ -77,12 +77,15 @@ fn a_database_of_another_program_and_a_newer_format_are_refused() {
     let txn = database.begin_write().unwrap();
     txn.open_table(tables::META)
         .unwrap()
-        .insert("format", 2)
+        .insert("format", tables::FORMAT + 1)
         .unwrap();
     txn.commit().unwrap();
     drop(database);
     let error = open_error(&data);
-    assert!(error.contains("has format 2"), "{error}");
+    assert!(
+        error.contains(&format!("has format {}", tables::FORMAT + 1)),
+        "{error}"
+    );
 }
 
 #[test]

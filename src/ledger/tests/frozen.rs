@@ -12,7 +12,7 @@ fn frozen(format: u64) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/data/ledger-v{format}.redb"))
 }
 
-/// A little of everything that a ledger of format 1 can hold.
+/// A little of everything that a ledger can hold.
 fn fill(ledger: &Ledger) {
     let mut still = draft(1, "Téléphone/IMG_1.HEIC");
     still.content_id = Some("8F1C".to_owned());
@@ -73,21 +73,50 @@ fn contents(ledger: &Ledger) -> impl PartialEq + std::fmt::Debug {
         ledger.totals().unwrap(),
         ledger.by_content_id("8F1C").unwrap(),
         ledger.paired_to(AssetId(1)).unwrap(),
+        ledger.photos(&look(), &|_| true).unwrap(),
+        ledger.bytes_per_kind().unwrap(),
     )
 }
 
 #[test]
-fn a_ledger_of_format_1_opens_and_says_what_it_said() {
-    let (old, new) = (Data::new(), Data::new());
-    std::fs::copy(frozen(1), old.file()).unwrap();
-    let (old, new) = (old.open(), new.open());
+fn ledgers_of_every_format_open_and_say_what_they_said() {
+    let new = Data::new();
+    let new = new.open();
     fill(&new);
-    assert_eq!(contents(&old), contents(&new));
-    assert!(old.by_hash(&hash(4)).unwrap().is_some());
-    assert!(matches!(
-        &intend(&old, vec![draft(1, "again.HEIC")])[0],
-        Verdict::Known(asset) if asset.id == AssetId(1)
-    ));
+    for format in 1..=tables::FORMAT {
+        let old = Data::new();
+        std::fs::copy(frozen(format), old.file()).unwrap();
+        let old = old.open();
+        assert_eq!(contents(&old), contents(&new), "format {format}");
+        assert!(old.by_hash(&hash(4)).unwrap().is_some());
+        assert!(matches!(
+            &intend(&old, vec![draft(1, "again.HEIC")])[0],
+            Verdict::Known(asset) if asset.id == AssetId(1)
+        ));
+        super::photos::equal_a_recount(&old, &old.page(AssetId(0), 100).unwrap());
+    }
+}
+
+#[test]
+fn a_ledger_of_an_earlier_format_is_brought_up_to_date_also_by_who_only_reads_it() {
+    let data = Data::new();
+    std::fs::copy(frozen(1), data.file()).unwrap();
+    let ledger = Ledger::open_existing(&data.0).unwrap().unwrap();
+    assert_eq!(ledger.years().unwrap().len(), 2);
+    drop(ledger);
+    let file = redb::ReadOnlyDatabase::open(data.file()).unwrap();
+    let read = redb::ReadableDatabase::begin_read(&file).unwrap();
+    assert_eq!(tables::format_of(&read).unwrap(), tables::FORMAT);
+    let names = read.list_tables().unwrap();
+    let names: Vec<String> = names
+        .map(|table| redb::TableHandle::name(&table).to_owned())
+        .collect();
+    assert!(
+        !names
+            .iter()
+            .any(|name| name == "by_day" || name == "totals"),
+        "{names:?}"
+    );
 }
 
 fn frozen_journal(format: u64) -> PathBuf {

@@ -27,7 +27,7 @@ fn a_photo_is_an_intent_until_it_is_finished_and_then_an_asset() {
         ledger.by_shot(b"DCIM/img_1").unwrap().pop(),
         ledger.newest(1).unwrap().pop(),
         ledger.page(asset.id, 1).unwrap().pop(),
-        ledger.on_day(asset.captured.day(), 9).unwrap().pop(),
+        ledger.photos(&look(), &|_| true).unwrap().photos.pop(),
     ] {
         assert_eq!(found.as_ref(), Some(&asset));
     }
