@@ -119,6 +119,16 @@ impl Overview {
     }
 }
 
+/// An object with these members, in this order.
+pub(super) fn object(members: Vec<(&'static str, Value)>) -> Value {
+    let members = members.into_iter();
+    Value::Object(
+        members
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
+    )
+}
+
 fn service_json(row: &ServiceRow) -> Value {
     json!({
         "service_name": row.service.as_str(),
@@ -207,7 +217,7 @@ fn board_json(board: &Board) -> Value {
     })
 }
 
-fn disk_json(disk: &Disk) -> Value {
+pub(super) fn disk_json(disk: &Disk) -> Value {
     json!({
         "name": disk.name,
         "free_bytes": disk.room.map(|room| room.free),

@@ -12,6 +12,7 @@ use super::request::{self, From, Method, Request};
 use super::site::Site;
 use super::text::text;
 use crate::asset::AssetId;
+use crate::ledger::{Ledger, LedgerError};
 use crate::verify::row;
 
 /// How long a browser remembers the chosen interval: a year, in seconds.
@@ -126,6 +127,13 @@ pub const ROUTES: &[Route] = &[
         who: Who::Health,
         ..page("/", overview)
     },
+    page("/photos", pages::photos::answer),
+    data("/api/v1/photos", pages::photos::json_answer),
+    data("/api/v1/days", pages::photos::days_answer),
+    page("/photos/{}", pages::photo::answer),
+    data("/api/v1/photos/{}", pages::photo::json_answer),
+    page("/storage", pages::storage::answer),
+    data("/api/v1/storage", pages::storage::json_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),
@@ -230,6 +238,25 @@ fn refusal(route: &Route, visitor: Visitor, request: &Request<'_>) -> Option<Rep
 }
 
 impl Asked<'_> {
+    /// An answer that needs the ledger; while it can't be read, why not.
+    pub(super) fn of_ledger(
+        &self,
+        work: impl FnOnce(&Ledger) -> Result<Reply, LedgerError>,
+    ) -> Answer {
+        let answered = match self.site.ledger.upgrade() {
+            Some(ledger) => work(&ledger).map_err(|error| error.to_string()),
+            None => Err("Photo Factory is stopping".to_owned()),
+        };
+        let refuse = match self.request.path.starts_with("/api/") {
+            true => Reply::json_refusal,
+            false => Reply::refusal,
+        };
+        let reply = answered.unwrap_or_else(|error| {
+            refuse(503, &format!("The ledger cannot be read at present: {error}. Photos that come are filed all the same."))
+        });
+        reply.into()
+    }
+
     /// What every page is framed by.
     pub(super) fn frame(&self) -> Frame<'_> {
         let config = &self.site.config;

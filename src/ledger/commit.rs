@@ -194,7 +194,7 @@ impl<'txn> Books<'txn> {
                 Ok(asset) => self.derive(&asset)?,
                 // It is no better off where it was; `verify` and the page tell of its file.
                 Err(Trouble::Record { row, what }) => {
-                    log::error!("{row} in the ledger cannot be read: {what}")
+                    log::error!("{row} in the ledger cannot be read: {what}");
                 }
                 Err(other) => return Err(other),
             }

@@ -108,28 +108,6 @@ impl Ledger {
         })
     }
 
-    /// Photos with that facet on each of these days; days without any are left out. Reads a row for each day.
-    pub fn days_with(
-        &self,
-        facet: &Facet,
-        first: Date,
-        last: Date,
-    ) -> Result<Vec<(Date, u64)>, LedgerError> {
-        self.read(|txn| {
-            let totals = txn.open_table(tables::TOTALS)?;
-            let mut days = Vec::new();
-            for day in first
-                .series(jiff::Span::new().days(1))
-                .take_while(|day| *day <= last)
-            {
-                let [_, on] = facet.counts(day);
-                let count = totals.get(on.as_str())?.map_or(0, |count| count.value());
-                days.extend((count > 0).then_some((day, count)));
-            }
-            Ok(days)
-        })
-    }
-
     /// The cameras (`camera`), countries (`country`) or places (`place`) there are, and how many photos each has; by name, `limit` at most.
     pub fn names_of(&self, what: &str, limit: usize) -> Result<Vec<(String, u64)>, LedgerError> {
         let before = format!("{what}:");

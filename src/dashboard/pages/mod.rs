@@ -1,6 +1,9 @@
 //! The pages: data in, markup out. No outside request, no colour that says something alone.
 
 pub mod overview;
+pub mod photo;
+pub mod photos;
+pub mod storage;
 
 use std::sync::LazyLock;
 
@@ -59,7 +62,11 @@ pub struct Frame<'a> {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 1] = [("/", "Overview")];
+const PAGES: [(&str, &str); 3] = [
+    ("/", "Overview"),
+    ("/photos", "Photos"),
+    ("/storage", "Storage"),
+];
 
 impl Frame<'_> {
     /// A page: `mark` goes before its title, `still` stays as it is while `live` is renewed. A `verdict` is read out when it changes.

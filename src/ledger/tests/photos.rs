@@ -1,7 +1,6 @@
 //! The photos of the page: picked by what they have in common, a page at a time, at a bounded cost.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use jiff::Span;
 use jiff::civil::date;
@@ -30,16 +29,6 @@ pub(super) fn equal_a_recount(ledger: &Ledger, assets: &[Asset]) {
             .cloned()
             .collect();
         assert_eq!(all_pages(ledger, Some(facet), 5), those, "{facet:?}");
-        let mut days: BTreeMap<_, u64> = BTreeMap::new();
-        for asset in &those {
-            *days.entry(asset.captured.day()).or_default() += 1;
-        }
-        let (first, last) = (
-            those[those.len() - 1].captured.day(),
-            those[0].captured.day(),
-        );
-        let counted = ledger.days_with(facet, first, last).unwrap();
-        assert_eq!(counted, days.into_iter().collect::<Vec<_>>(), "{facet:?}");
         let listed = match facet {
             Facet::Camera(name) => Some(("camera", name)),
             Facet::Country(name) => Some(("country", name)),
