@@ -225,7 +225,7 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
         config: Arc::clone(&config),
         ledger,
         monitor: Arc::clone(&monitor),
-        access: Access::default(),
+        access: Access::new(&config),
         act: Box::new(|_| String::new()),
         now,
         overview: Box::new(move || {

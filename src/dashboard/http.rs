@@ -42,8 +42,6 @@ const PART: usize = 64 * 1024;
 /// Why the page cannot be served. Filing goes on without it.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The address is not loopback, and there is no password yet.
-    NotLoopback(SocketAddr),
     /// The address cannot be listened on.
     Listening(SocketAddr, io::Error),
     /// The socket in the data folder cannot be made.
@@ -55,11 +53,6 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLoopback(address) => write!(
-                f,
-                "serving the page on {address}: without a password it is served on this machine alone; set [dashboard] listen to 127.0.0.1:{}",
-                address.port()
-            ),
             Self::Listening(address, error) => write!(
                 f,
                 "serving the page on {address}: {error}; stop what uses that port, or set another in [dashboard] listen"
@@ -82,7 +75,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listening(_, error) | Self::Socket(_, error) => Some(error),
-            Self::NotLoopback(_) | Self::AlreadyServed(_) => None,
+            Self::AlreadyServed(_) => None,
         }
     }
 }
@@ -117,9 +110,6 @@ impl Server {
     /// Starts serving. When it returns, both the address and the socket answer.
     pub fn start(site: Site) -> Result<Self, ServeError> {
         let listen = site.config.listen;
-        if !listen.ip().is_loopback() {
-            return Err(ServeError::NotLoopback(listen));
-        }
         let door = Door::new(&site.config.data)?;
         let first = door.open()?;
         let listening = |error| ServeError::Listening(listen, error);

@@ -4,7 +4,7 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
+use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened, small_page};
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
 use crate::dashboard::overview::{Level, Overview, Photos, Problem, ago, grouped};
 use crate::dashboard::{beside, health};
@@ -27,6 +27,21 @@ pub fn page(overview: &Overview, frame: &Frame<'_>) -> Markup {
         Some(&verdict(level, &sentence)),
         &live(overview, &sentence),
     )
+}
+
+/// What anybody may know: whether all is well, and no more.
+pub fn health(overview: &Overview) -> Markup {
+    let (level, _) = overview.verdict();
+    let sentence = match level {
+        Level::Well => "All is well.",
+        Level::Attention => "Something should be looked at. Sign in to see what.",
+        Level::Trouble => "Photo Factory is in trouble. Sign in to see why.",
+    };
+    let content = html! {
+        (verdict(level, sentence))
+        p { a href="/sign-in" { "Sign in" } }
+    };
+    small_page("Photo Factory", &content)
 }
 
 fn live(overview: &Overview, sentence: &str) -> Markup {
