@@ -225,7 +225,7 @@ fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: S
         config: Arc::clone(&config),
         ledger,
         monitor: Arc::clone(&monitor),
-        access: Access::default(),
+        access: Access::new(&config),
         act: Box::new(|_| String::new()),
         now,
         overview: Box::new(move || {
@@ -286,6 +286,10 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
         current: progress
             .current()
             .map(|path: PathBuf| path.to_string_lossy().into_owned()),
+        run: progress
+            .run()
+            .filter(|_| depth > 0)
+            .map(|(since, done)| (since.elapsed(), done)),
         filed_since_start: progress.filed.load(Ordering::Relaxed),
         duplicates_since_start: progress.duplicates.load(Ordering::Relaxed),
         started_at: Some(started_at),

@@ -126,8 +126,6 @@ pub enum ConfigError {
         /// What is wrong and what to do.
         what: String,
     },
-    /// The page must not listen there yet.
-    Listen(SocketAddr),
 }
 
 impl fmt::Display for ConfigError {
@@ -146,11 +144,6 @@ impl fmt::Display for ConfigError {
             Self::Wrong { file, line, what } => {
                 write!(f, "{}, line {line}: {what}", file.display())
             }
-            Self::Listen(address) => write!(
-                f,
-                "the page can't listen on {address}: it has no password yet, so it is only served to this machine; \
-                 use 127.0.0.1:PORT, and `ssh -L` to look at it from another"
-            ),
         }
     }
 }
@@ -386,21 +379,14 @@ impl Config {
             Err(source) => return Err(ConfigError::Unreadable(path, source)),
         };
         let typed = parse(&text, &root, &path)?;
-        Self::usable(root, typed, listen)
+        Ok(Self::usable(root, typed, listen))
     }
 
-    fn usable(
-        root: PathBuf,
-        typed: Typed,
-        listen: Option<SocketAddr>,
-    ) -> Result<Self, ConfigError> {
+    fn usable(root: PathBuf, typed: Typed, listen: Option<SocketAddr>) -> Self {
         let listen = listen
             .or(typed.dashboard.listen)
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8380)));
-        if !listen.ip().is_loopback() {
-            return Err(ConfigError::Listen(listen));
-        }
-        Ok(Self {
+        Self {
             reserve: typed.storage.reserve,
             monitor: typed.monitor,
             alerts: typed.alerts,
@@ -422,7 +408,7 @@ impl Config {
             zone: TimeZone::system(),
             worker: find_worker("photo-factory-exif"),
             courier: find_worker("photo-factory-courier"),
-        })
+        }
     }
 }
 

@@ -15,6 +15,7 @@ pub mod export;
 pub mod ingest;
 pub mod inspect;
 mod owner;
+pub mod password;
 pub mod rebuild;
 pub mod status;
 pub mod verify;
@@ -29,6 +30,7 @@ use simplelog::{CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, WriteL
 
 use crate::appliance;
 use crate::config::Config;
+use crate::dashboard::access::keys::Keys;
 use crate::log_file::LogFile;
 use doctor::Called;
 
@@ -62,13 +64,14 @@ enum Command {
     Rebuild(rebuild::Rebuild),
     Doctor(doctor::Doctor),
     Alert(alert::Alert),
+    Password(password::Password),
 }
 
 impl Command {
     /// Whether it may make or change anything below the root.
     fn writes(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Rebuild(_) => true,
+            Self::Run(_) | Self::Rebuild(_) | Self::Password(_) => true,
             Self::Ingest(ingest) => ingest.writes(),
             Self::Verify(verify) => verify.writes(),
             Self::Doctor(doctor) => doctor.writes(),
@@ -173,10 +176,14 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
     match arguments.command {
         Command::Run(_) => {
             log_to(arguments.verbose, Some(&config));
+            let keys = Keys::new(&config.data);
             appliance::run(config, |address| {
                 say!(
                     "Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C"
                 );
+                if let Ok(Some(_)) = keys.first() {
+                    say!("The page asks for a password: `photo-factory password` shows it");
+                }
             })?;
             Ok(Ended::Well)
         }
@@ -205,6 +212,11 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
         Command::Alert(alert) => {
             log_to(arguments.verbose, None);
             Ok(alert::alert(&alert, &config)?)
+        }
+        Command::Password(asked) => {
+            log_to(arguments.verbose, None);
+            password::password(&asked, &config)?;
+            Ok(Ended::Well)
         }
         Command::Export(export) => {
             log_to(arguments.verbose, None);

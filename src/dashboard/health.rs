@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::overview::{Overview, ago, grouped, service_word};
 use super::pages::{NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
+use super::request::encoded;
 use crate::asset::{bytes_text, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
 use crate::monitor::event::{Event, Turn};
@@ -52,24 +53,29 @@ pub(super) fn services(overview: &Overview) -> Markup {
     }
 }
 
-fn service(overview: &Overview, row: &ServiceRow) -> Markup {
+/// A service's state: a mark and a word.
+pub(super) fn state(row: &ServiceRow) -> Markup {
     let (class, symbol) = match &row.status {
         _ if row.is_overdue() => TROUBLE,
         Some(status) => mark(status),
         None => IDLE,
     };
+    html! { span class={ "mark " (class) } { span aria-hidden="true" { (symbol) " " } (service_word(row)) } }
+}
+
+fn service(overview: &Overview, row: &ServiceRow) -> Markup {
     let since = row
         .since
         .filter(|_| row.status.as_ref().is_some_and(Status::is_failure) || row.is_overdue());
     html! {
         tr role="row" {
             th scope="row" role="rowheader" {
-                (row.service.as_str())
+                a href={ "/services/" (encoded(row.service.as_str())) } { (row.service.as_str()) }
                 @if let Some(task) = &row.current_task { span.sub { bdi { (shortened(task, NAME_LIMIT)) } } }
                 @if let Some(depth) = row.queue_depth.filter(|depth| *depth > 0) { span.sub { (grouped(depth)) " waiting" } }
             }
             td role="cell" {
-                span class={ "mark " (class) } { span aria-hidden="true" { (symbol) " " } (service_word(row)) }
+                (state(row))
                 " "
                 @match row.last_heartbeat {
                     Some(at) => time.soft datetime=(rfc3339(at)) { (ago(at, overview.generated_at)) },
@@ -225,7 +231,7 @@ pub(super) fn events(overview: &Overview) -> Markup {
     }
     html! {
         section #events aria-labelledby="h-events" {
-            h2 #h-events { "What happened" }
+            h2 #h-events { a href="/events" { "What happened" } }
             ol.events {
                 @for event in events.iter().take(EVENTS_ON_PAGE) {
                     li {

@@ -6,8 +6,8 @@
 
 use std::fmt;
 use std::fs::{File, Permissions};
-use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
 
 use super::export::{self, ExportError, Format};
-use super::gate;
+use super::gate::{self, head};
 use super::reply::{self, Reply};
 use super::request::{From, Method, Request};
 use super::routes::{self, Answer, Originals};
@@ -42,8 +42,6 @@ const PART: usize = 64 * 1024;
 /// Why the page cannot be served. Filing goes on without it.
 #[derive(Debug)]
 pub enum ServeError {
-    /// The address is not loopback, and there is no password yet.
-    NotLoopback(SocketAddr),
     /// The address cannot be listened on.
     Listening(SocketAddr, io::Error),
     /// The socket in the data folder cannot be made.
@@ -55,11 +53,6 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotLoopback(address) => write!(
-                f,
-                "serving the page on {address}: without a password it is served on this machine alone; set [dashboard] listen to 127.0.0.1:{}",
-                address.port()
-            ),
             Self::Listening(address, error) => write!(
                 f,
                 "serving the page on {address}: {error}; stop what uses that port, or set another in [dashboard] listen"
@@ -82,7 +75,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listening(_, error) | Self::Socket(_, error) => Some(error),
-            Self::NotLoopback(_) | Self::AlreadyServed(_) => None,
+            Self::AlreadyServed(_) => None,
         }
     }
 }
@@ -117,9 +110,6 @@ impl Server {
     /// Starts serving. When it returns, both the address and the socket answer.
     pub fn start(site: Site) -> Result<Self, ServeError> {
         let listen = site.config.listen;
-        if !listen.ip().is_loopback() {
-            return Err(ServeError::NotLoopback(listen));
-        }
         let door = Door::new(&site.config.data)?;
         let first = door.open()?;
         let listening = |error| ServeError::Listening(listen, error);
@@ -256,7 +246,7 @@ impl Behind {
         server.unblock();
     }
 
-    fn respond(self: &Arc<Self>, request: tiny_http::Request) {
+    fn respond(self: &Arc<Self>, mut request: tiny_http::Request) {
         let header = |name: &'static str| {
             let mut headers = request.headers().iter();
             let found = headers.find(|header| header.field.equiv(name));
@@ -267,24 +257,34 @@ impl Behind {
             header("Authorization"),
             header("If-None-Match"),
         );
-        let is_network = header("Via").is_some_and(|via| via == gate::VIA);
+        let (host, origin, fetch_site) =
+            (header("Host"), header("Origin"), header("Sec-Fetch-Site"));
+        let is_network = header("Via").is_some_and(|via| via == head::VIA);
         let takes_gzip = header("Accept-Encoding").is_some_and(|all| all.contains("gzip"));
+        let forwarded = header("Forwarded");
         let target = request.url().to_owned();
         let from = if is_network {
-            From::Network {
-                address: IpAddr::from([127, 0, 0, 1]),
-                is_tls: false,
-            }
+            head::sender(&forwarded.unwrap_or_default())
         } else {
             From::Socket
         };
         let method = Method::of(request.method().as_str());
+        let mut body = String::new();
+        let limit = u64::try_from(head::BODY_LIMIT).unwrap_or(u64::MAX);
+        if let Err(error) = request.as_reader().take(limit).read_to_string(&mut body) {
+            log::debug!("a form did not come: {error}");
+            return;
+        }
         let asked = Request {
             method: method.unwrap_or(Method::Get),
             cookie: cookie.as_deref(),
             authorization: authorization.as_deref(),
             if_none_match: known.as_deref(),
             takes_gzip,
+            host: &host.unwrap_or_default(),
+            origin: origin.as_deref(),
+            fetch_site: fetch_site.as_deref(),
+            body: &body,
             ..Request::get(&target, from)
         };
         let answer = match method {

@@ -61,6 +61,8 @@ impl Overview {
                 "state": self.activity.state,
                 "trouble": self.activity.trouble,
                 "current": self.activity.current,
+                "done_in_this_run": self.activity.run.map(|(_, done)| done),
+                "seconds_left": self.activity.time_left().map(|time| time.as_secs()),
                 "filed_since_start": self.activity.filed_since_start,
                 "duplicates_since_start": self.activity.duplicates_since_start,
                 "started_at": self.activity.started_at.map(rfc3339),

@@ -1,6 +1,7 @@
 //! What the status page says, as plain data: gathered in one place, shown by the page, by the JSON and by the `status` command.
 
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
@@ -35,6 +36,8 @@ pub struct Activity {
     pub filed_since_start: u64,
     /// Duplicates found since the start.
     pub duplicates_since_start: u64,
+    /// While files wait: for how long files have been taken one after the other, and how many found their fate.
+    pub run: Option<(Duration, u64)>,
     /// When it was started; `None`: it does not run.
     pub started_at: Option<Timestamp>,
     /// Why nothing is filed at present, if so: whole sentences, the first thing the page says.
@@ -54,6 +57,15 @@ impl Activity {
             state: "not running".to_owned(),
             ..Self::default()
         }
+    }
+}
+
+impl Activity {
+    /// How long it takes till nothing waits any more, at the pace of this run; `None`: too little is known.
+    pub fn time_left(&self) -> Option<Duration> {
+        let (since, done) = self.run.filter(|(_, done)| *done >= 10)?;
+        let each = since.checked_div(u32::try_from(done).ok()?)?;
+        each.checked_mul(u32::try_from(self.inbox_depth).ok()?)
     }
 }
 

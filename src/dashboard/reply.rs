@@ -155,7 +155,8 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
     out
 }
 
-/// The status line and the headers that every reply has, without the blank line.
+/// The status line and the headers that every reply has, without the blank line. With the policy `no-referrer`, browsers would
+/// send our own forms with the origin `null` (Fetch Standard, "append a request Origin header").
 pub fn head(status: u16, content_type: &str) -> String {
     format!(
         "HTTP/1.1 {status} {}\r\n\
@@ -163,7 +164,7 @@ pub fn head(status: u16, content_type: &str) -> String {
          Content-Security-Policy: {}\r\n\
          X-Content-Type-Options: nosniff\r\n\
          X-Frame-Options: DENY\r\n\
-         Referrer-Policy: no-referrer\r\n\
+         Referrer-Policy: same-origin\r\n\
          Cross-Origin-Resource-Policy: same-origin\r\n\
          Cache-Control: no-store\r\n\
          Connection: close\r\n",

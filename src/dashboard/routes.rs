@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::access::Visitor;
+use super::access::{Visitor, sign_in};
 use super::export::Format;
 use super::metrics;
 use super::pages;
@@ -111,6 +111,16 @@ const fn data(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
     }
 }
 
+const fn form(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
+    Route {
+        method: Method::Post,
+        path,
+        who: Who::Owner,
+        form: Form::Page,
+        answer,
+    }
+}
+
 const fn command(path: &'static str, answer: fn(&Asked<'_>) -> Answer) -> Route {
     Route {
         method: Method::Get,
@@ -152,6 +162,15 @@ pub const ROUTES: &[Route] = &[
     data("/status.txt", |asked| {
         Reply::text(text(&(asked.site.overview)())).into()
     }),
+    Route {
+        who: Who::Anyone,
+        ..page("/sign-in", sign_in::form)
+    },
+    Route {
+        who: Who::Anyone,
+        ..form("/sign-in", sign_in::sign_in)
+    },
+    form("/sign-out", sign_in::sign_out),
     command("/export", |_| Answer::Rows(Format::JsonLines)),
     command("/export.csv", |_| Answer::Rows(Format::Csv)),
     command("/originals", |asked| match originals(asked.request.query) {
@@ -178,7 +197,11 @@ pub fn answer(site: &Site, request: &Request<'_>) -> Answer {
         if let Some(refusal) = refusal(route, visitor, request) {
             return refusal.into();
         }
+        if request.method == Method::Post && !site.access.is_own_form(request) {
+            return sign_in::foreign_form().into();
+        }
         if route.form == Form::Page
+            && request.method != Method::Post
             && let Some(seconds) = chosen_refresh(request)
         {
             return remember(seconds, request).into();
@@ -226,6 +249,8 @@ fn refusal(route: &Route, visitor: Visitor, request: &Request<'_>) -> Option<Rep
     Some(match route.form {
         Form::Data => Reply::json_refusal(401, "This asks for the password, or for a token.")
             .with("WWW-Authenticate", "Bearer"),
+        // What was to be done is not done after signing in: the form is sent again, by a page of its own.
+        Form::Page if request.method == Method::Post => Reply::see_other("/sign-in"),
         Form::Page => {
             let mut next = request.path.to_owned();
             if !request.query.is_empty() {
@@ -247,9 +272,10 @@ impl Asked<'_> {
             Some(ledger) => work(&ledger).map_err(|error| error.to_string()),
             None => Err("Photo Factory is stopping".to_owned()),
         };
-        let refuse = match self.request.path.starts_with("/api/") {
-            true => Reply::json_refusal,
-            false => Reply::refusal,
+        let refuse = if self.request.path.starts_with("/api/") {
+            Reply::json_refusal
+        } else {
+            Reply::refusal
         };
         let reply = answered.unwrap_or_else(|error| {
             refuse(503, &format!("The ledger cannot be read at present: {error}. Photos that come are filed all the same."))
@@ -266,6 +292,8 @@ impl Asked<'_> {
             query: self.request.query,
             refresh: chosen.unwrap_or(config.refresh_seconds),
             visitor: self.visitor,
+            token: self.site.access.form_token(self.request),
+            is_signed_in: self.site.access.is_signed_in(self.request),
             now: (self.site.now)(),
             zone: &config.zone,
         }
@@ -274,6 +302,9 @@ impl Asked<'_> {
 
 fn overview(asked: &Asked<'_>) -> Answer {
     let overview = (asked.site.overview)();
+    if asked.visitor == Visitor::Stranger {
+        return Reply::html(200, pages::overview::health(&overview)).into();
+    }
     Reply::html(200, pages::overview::page(&overview, &asked.frame())).into()
 }
 

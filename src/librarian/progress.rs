@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Fate, Report};
 
-/// What the line is doing, for whoever asks. Numbers only grow, but for the last two.
+/// What the line is doing, for whoever asks. Counts only grow, but for those of files on their way or waiting.
 #[derive(Debug, Default)]
 pub struct Progress {
     /// Files filed.
@@ -26,7 +26,11 @@ pub struct Progress {
     pub backlog: AtomicU64,
     current: Mutex<Option<PathBuf>>,
     moved: Mutex<Option<Instant>>,
+    run: Mutex<Option<(Instant, u64)>>,
 }
+
+/// A run ends when nothing found its fate for so long.
+const RUN_ENDS_AFTER: Duration = Duration::from_secs(120);
 
 impl Progress {
     /// Files in the inbox that have no fate yet.
@@ -60,8 +64,23 @@ impl Progress {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
     }
 
+    /// Notes what is taken now; the first after a rest begins a run.
     pub(super) fn work_on(&self, path: Option<PathBuf>) {
+        let mut run = self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_rested = self
+            .moved()
+            .is_none_or(|moved| moved.elapsed() > RUN_ENDS_AFTER);
+        if path.is_some() && (run.is_none() || has_rested) {
+            *run = Some((Instant::now(), self.settled()));
+        }
+        drop(run);
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = path;
+    }
+
+    /// Since when files find their fate one after the other, and how many have.
+    pub fn run(&self) -> Option<(Instant, u64)> {
+        let run = *self.run.lock().unwrap_or_else(PoisonError::into_inner);
+        run.map(|(since, before)| (since, self.settled().saturating_sub(before)))
     }
 
     pub(super) fn count(&self, report: &Report) {

@@ -105,7 +105,8 @@ fn p9_the_page_is_small_asks_nobody_else_and_answers_to_its_own_names_only() {
     }
     assert_eq!(http(address, "GET", "/healthz", &[]).0, 200);
     assert_eq!(http(address, "GET", "/no-such-page", &[]).0, 404);
-    assert_eq!(http(address, "POST", "/", &[]).0, 405);
+    let form = ("Content-Type", "application/x-www-form-urlencoded");
+    assert_eq!(http(address, "POST", "/", &[form]).0, 405);
     assert_eq!(
         http(address, "GET", "/export", &[]).0,
         404,

@@ -16,17 +16,23 @@
 use std::cell::OnceCell;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock, Weak};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use photo_factory::asset::{CaptureTime, CapturedFrom, FileHash, Metadata, day_folder};
-use photo_factory::config::{Config, ConfigError};
+use photo_factory::config::Config;
+use photo_factory::dashboard::access::Access;
+use photo_factory::dashboard::gate::head::{self, Head};
 use photo_factory::dashboard::overview::{Activity, Overview};
-use photo_factory::dashboard::{gate, routes};
+use photo_factory::dashboard::request::{From, Method, Request};
+use photo_factory::dashboard::routes;
+use photo_factory::dashboard::site::Site;
 use photo_factory::disk::storage::StorageId;
 use photo_factory::ledger::{restored_asset, restored_left, restored_line};
 use photo_factory::librarian::decide::{Decision, ReadFile, decide};
@@ -34,7 +40,7 @@ use photo_factory::librarian::kind::{HEAD, SidecarKind, Told, tell};
 use photo_factory::librarian::metadata::tags::{Status, Tag, Tags};
 use photo_factory::librarian::metadata::{Reader, interpret};
 use photo_factory::librarian::{date, settle, shot, sidecar};
-use photo_factory::monitor::{Seen, Service, Watched, parsed_row, row_record};
+use photo_factory::monitor::{Monitor, Seen, Service, Settings, Watched, parsed_row, row_record};
 
 /// Inputs longer than this are not asked for.
 pub const LONGEST: usize = 64 << 10;
@@ -234,7 +240,6 @@ pub fn settings(input: &[u8]) {
         let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
         match Config::read(Some(Path::new("/")), Some(&path), None) {
             Ok(config) => assert!(config.inbox.is_absolute() && config.storage.is_absolute()),
-            Err(ConfigError::Listen(address)) => assert!(!address.ip().is_loopback()),
             Err(error) => assert!(error.to_string().contains(&path.display().to_string())),
         }
     });
@@ -324,14 +329,15 @@ pub fn heartbeats(input: &[u8]) {
 /// The head of a request to the page. Whatever gets through the gate is one whole request, in our own spelling.
 pub fn page_request(input: &[u8]) {
     let hosts = ["photos.example.org".to_owned()];
-    let head = match gate::parse_head(input, &hosts) {
+    let head = match Head::parse(input, &hosts) {
         Ok(head) => head,
         Err(reply) => {
             assert!(reply.status >= 400, "{reply:?}");
             return;
         }
     };
-    let request = head.request();
+    assert!(head.body_length() <= head::BODY_LIMIT);
+    let request = head.request(IpAddr::from([192, 168, 1, 7]), false);
     let (only, rest) = request.split_once("\r\n\r\n").unwrap();
     assert_eq!(rest, "", "a second request rides along: {request:?}");
     assert!(
@@ -340,35 +346,35 @@ pub fn page_request(input: &[u8]) {
         "{request:?}"
     );
     assert_eq!(only.matches('\n').count(), only.matches("\r\n").count());
-    assert_eq!(
-        gate::parse_head(only.as_bytes(), &hosts).as_ref(),
-        Ok(&head)
-    );
+    assert_eq!(Head::parse(only.as_bytes(), &hosts).as_ref(), Ok(&head));
+    for (ours, line) in [
+        ("Via: ", "Via: 1.1 photo-factory"),
+        ("Forwarded: ", "Forwarded: for=\"192.168.1.7\";proto=http"),
+        ("Connection: ", "Connection: close"),
+    ] {
+        let named: Vec<_> = only.lines().filter(|line| line.starts_with(ours)).collect();
+        assert_eq!(named, [line], "a client's own mark: {request:?}");
+    }
     let mut words = only.split([' ', '\r']);
-    let ask = routes::Ask {
-        method: words.next().unwrap(),
-        target: words.next().unwrap(),
-        cookie: only.lines().find_map(|line| line.strip_prefix("Cookie: ")),
-        from: routes::From::Network,
+    let method = Method::of(words.next().unwrap()).unwrap();
+    let target = words.next().unwrap();
+    let valued = |name| only.lines().find_map(|line| line.strip_prefix(name));
+    let own = Request {
+        method,
+        cookie: valued("Cookie: "),
+        authorization: valued("Authorization: "),
+        if_none_match: valued("If-None-Match: "),
+        ..Request::get(target, From::Socket)
+    };
+    let asked = Request {
+        from: head::sender(valued("Forwarded: ").unwrap()),
+        ..own
     };
     // What the gate lets in gets a page, and nothing that is for the socket's own clients.
-    let overview = || {
-        Overview::gather(
-            None,
-            Vec::new(),
-            Seen::default(),
-            Activity::not_running(),
-            now(),
-            zone(),
-        )
-    };
-    let own = routes::Ask {
-        from: routes::From::Socket,
-        ..ask.clone()
-    };
-    routes::answer(&own, &overview, 10);
-    match routes::answer(&ask, &overview, 10) {
+    routes::answer(&SITE, &own);
+    match routes::answer(&SITE, &asked) {
         routes::Answer::Whole(reply) => {
+            let reply = reply.fitted(&asked);
             assert!(
                 reply
                     .extra
@@ -379,6 +385,32 @@ pub fn page_request(input: &[u8]) {
         answer => panic!("not for a stranger: {request:?} gets {answer:?}"),
     }
 }
+
+/// A dashboard of nothing.
+static SITE: LazyLock<Site> = LazyLock::new(|| {
+    let root = std::env::temp_dir().join(format!("pf-fuzz-page-{}", std::process::id()));
+    std::fs::create_dir_all(root.join("Data")).unwrap();
+    let config = Config::read(Some(&root), None, None).unwrap();
+    let monitor = Monitor::open(&config.data, Settings::of(&config), now(), || Some(true));
+    Site {
+        access: Access::new(&config),
+        config: Arc::new(config),
+        ledger: Weak::new(),
+        monitor: Arc::new(monitor),
+        overview: Box::new(|| {
+            Overview::gather(
+                None,
+                Vec::new(),
+                Seen::default(),
+                Activity::not_running(),
+                now(),
+                zone(),
+            )
+        }),
+        act: Box::new(|action| format!("{action:?}")),
+        now,
+    }
+});
 
 /// A name, and what follows its line.
 fn named_file(input: &[u8]) -> (&OsStr, &[u8]) {

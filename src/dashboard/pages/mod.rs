@@ -13,6 +13,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
 use super::access::Visitor;
+use super::access::sign_in::sign_out_form;
 use crate::asset::rfc3339;
 
 const STYLE: &str = include_str!("page.css");
@@ -38,7 +39,7 @@ pub(super) const REASON_LIMIT: usize = 240;
 pub static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
     format!(
         "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+         base-uri 'none'; form-action 'self'; frame-ancestors 'none'",
         base64(&Sha256::digest(STYLE)),
         base64(&Sha256::digest(SCRIPT)),
     )
@@ -55,6 +56,10 @@ pub struct Frame<'a> {
     pub refresh: u32,
     /// Who looks at it.
     pub visitor: Visitor,
+    /// What goes with every form on it, as the field [`FORM_TOKEN`](super::access::FORM_TOKEN).
+    pub token: String,
+    /// Whether who looks at it could sign out.
+    pub is_signed_in: bool,
     /// When it was made.
     pub now: Timestamp,
     /// The zone its times are shown in.
@@ -87,6 +92,7 @@ impl Frame<'_> {
                     header {
                         p.name { (logo()) "Photo Factory" }
                         (self.refresh_choices())
+                        @if self.is_signed_in { (sign_out_form(&self.token)) }
                         nav.pages aria-label="Pages" {
                             ul { @for (path, name) in PAGES {
                                 li { a href=(path) aria-current=[(path == self.path).then_some("page")] { (name) } }
@@ -150,6 +156,17 @@ fn head(title: &str, refresh: Option<u32>) -> Markup {
 
 /// A small page that says one thing: not found, not allowed, …
 pub fn plain_page(title: &str, sentence: &str) -> Markup {
+    small_page(
+        title,
+        &html! {
+            p { (sentence) }
+            p { a href="/" { "To the overview" } }
+        },
+    )
+}
+
+/// A page without the frame: it tells nothing of what is kept.
+pub(super) fn small_page(title: &str, content: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -159,8 +176,7 @@ pub fn plain_page(title: &str, sentence: &str) -> Markup {
                 main {
                     section {
                         h1 { (title) }
-                        p { (sentence) }
-                        p { a href="/" { "To the overview" } }
+                        (content)
                     }
                 }
             }

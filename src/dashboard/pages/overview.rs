@@ -4,12 +4,15 @@
 
 use maud::{Markup, html};
 
-use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
+use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened, small_page};
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
-use crate::dashboard::overview::{Level, Overview, Photos, Problem, ago, grouped};
+use crate::dashboard::overview::{Activity, Level, Overview, Photos, Problem, ago, grouped};
 use crate::dashboard::{beside, health};
 use crate::verify::Finding;
 use crate::verify::background::Verified;
+
+/// Ids from here on are a journal's, while the ledger is down: they have no page.
+const JOURNALED: u64 = 1 << 63;
 
 /// Problems on the page; the rest is in the JSON.
 const PROBLEMS_ON_PAGE: usize = 20;
@@ -27,6 +30,30 @@ pub fn page(overview: &Overview, frame: &Frame<'_>) -> Markup {
         Some(&verdict(level, &sentence)),
         &live(overview, &sentence),
     )
+}
+
+/// What anybody may know: whether all is well, and no more.
+pub fn health(overview: &Overview) -> Markup {
+    let (level, _) = overview.verdict();
+    let sentence = match level {
+        Level::Well => "All is well.",
+        Level::Attention => "Something should be looked at. Sign in to see what.",
+        Level::Trouble => "Photo Factory is in trouble. Sign in to see why.",
+    };
+    let ours = overview.services.iter().filter(|row| row.service.is_ours());
+    let content = html! {
+        (verdict(level, sentence))
+        table {
+            caption { span.vh { "The parts of the appliance" } }
+            thead { tr { th scope="col" { "Service" } th scope="col" { "State" } } }
+            tbody { @for row in ours { tr {
+                th scope="row" { (row.service.as_str()) }
+                td { (health::state(row)) }
+            } } }
+        }
+        p { a href="/sign-in" { "Sign in" } }
+    };
+    small_page("Photo Factory", &content)
 }
 
 fn live(overview: &Overview, sentence: &str) -> Markup {
@@ -108,6 +135,7 @@ fn now_section(overview: &Overview) -> Markup {
             p {
                 (capitalised(&activity.state))
                 @if let Some(current) = &activity.current { ": " bdi { (shortened(current, NAME_LIMIT)) } }
+                (run(activity))
                 @if let Some(at) = activity.started_at {
                     span.sub { "Running since " (clock(&overview.zone, at)) }
                 }
@@ -116,6 +144,22 @@ fn now_section(overview: &Overview) -> Markup {
                 }
             }
         }
+    }
+}
+
+/// How far a run of many files is.
+fn run(activity: &Activity) -> Markup {
+    let Some((_, done)) = activity.run.filter(|(_, done)| *done > 0) else {
+        return html! {};
+    };
+    let all = done + activity.inbox_depth;
+    let left = activity.time_left().map_or(String::new(), |left| {
+        format!(", about {} to go", health::time_text(left))
+    });
+    let told = format!("{} of {} files done{left}", grouped(done), grouped(all));
+    html! {
+        progress max=(all) value=(done) aria-label="Files done" { (told) }
+        span.sub { (told) }
     }
 }
 
@@ -225,7 +269,7 @@ fn problems(overview: &Overview) -> Markup {
                 }
             }
             @if more > 0 {
-                p { "And " (more) " more, in " a href="/api/v1/status" { "the JSON" } "." }
+                p { "And " (more) " more: " a href="/problems" { "all problems" } "." }
             }
         }
     }
@@ -283,7 +327,9 @@ fn photo(overview: &Overview, asset: &Asset) -> Markup {
     html! {
         tr role="row" {
             th scope="row" role="rowheader" {
-                bdi { (shortened(&name, NAME_LIMIT)) }
+                @if asset.id.0 < JOURNALED {
+                    a href={ "/photos/" (asset.id.0) } { bdi { (shortened(&name, NAME_LIMIT)) } }
+                } @else { bdi { (shortened(&name, NAME_LIMIT)) } }
                 @if !asset.errors.is_empty() { " " span.mark.attention { "! damaged" } }
             }
             td.t role="cell" {

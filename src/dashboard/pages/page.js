@@ -12,6 +12,8 @@
       if (answer.redirected) return location.reload();
       if (!answer.ok) throw new Error(answer.status);
       const fresh = new DOMParser().parseFromString(await answer.text(), "text/html");
+      // Signed out meanwhile.
+      if (!at("live", fresh)) return location.reload();
       const now = at("now");
       const focused = document.activeElement;
       const stop = now.contains(focused) ? stops().indexOf(focused) : -1;

@@ -424,7 +424,7 @@ fn line(photo: &Asset) -> Markup {
             }
             td.t role="cell" {
                 (photo.captured.local.strftime("%Y-%m-%d %H:%M"))
-                @if photo.captured.from.is_guess() { span.sub { "guessed" } }
+                @if photo.captured.from.is_guess() { " " span.soft { "guessed" } }
             }
             td role="cell" { @if let Some(camera) = Facet::camera_of(photo) { bdi { (shortened(&camera, NAME_LIMIT)) } } }
             td.t role="cell" { (photo.kind.as_str()) ", " (bytes_text(photo.size)) }
@@ -544,11 +544,11 @@ fn no_photos(begin: Date, place: &dyn Fn(Date) -> (i64, i64)) -> Markup {
 
 fn shade(count: u64, most: u64) -> &'static str {
     // By the logarithm: a day with a thousand must not pale all others.
-    let share = (count as f64 + 1.0).ln() / (most as f64 + 1.0).ln();
-    match share {
-        ..0.4 => "q1",
-        0.4..0.6 => "q2",
-        0.6..0.8 => "q3",
+    let steps = (count + 1).ilog2() * 4 / (most + 1).ilog2().max(1);
+    match steps {
+        0..2 => "q1",
+        2 => "q2",
+        3 => "q3",
         _ => "q4",
     }
 }

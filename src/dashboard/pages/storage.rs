@@ -18,7 +18,7 @@ use crate::monitor::board::Disk;
 const YEARS: usize = 60;
 
 /// Months in the chart.
-const MONTHS: usize = 24;
+const MONTHS: i64 = 24;
 
 /// A forecast is made from so many days at least: a first copy of all old photos says nothing about the next month.
 const KNOWN_DAYS: i64 = 60;
@@ -112,6 +112,30 @@ impl StorageView {
         let days = self.room?.checked_div(self.bytes_per_day()?)?;
         let days = i64::try_from(days).ok().filter(|days| *days < 36_500)?;
         self.today.checked_add(jiff::Span::new().days(days)).ok()
+    }
+
+    /// The last months, those without anything too.
+    fn last_months(&self) -> Vec<Month> {
+        let Some(first) = self.months.first().map(|month| month.first) else {
+            return Vec::new();
+        };
+        let this = self.today.first_of_month();
+        let back = |months| this.saturating_sub(jiff::Span::new().months(months));
+        let shown = (0..MONTHS).rev().map(back).filter(|month| *month >= first);
+        let of = |month| {
+            self.months
+                .iter()
+                .find(|known| known.first == month)
+                .copied()
+        };
+        let empty = |first| Month {
+            first,
+            photos: 0,
+            bytes: 0,
+        };
+        shown
+            .map(|month| of(month).unwrap_or(empty(month)))
+            .collect()
     }
 
     fn forecast(&self) -> String {
@@ -253,9 +277,9 @@ fn disks(view: &StorageView) -> Markup {
 }
 
 fn growth(view: &StorageView) -> Markup {
-    const BAR: usize = 20;
+    const BAR: i64 = 20;
     const HEIGHT: u64 = 100;
-    let months = &view.months[view.months.len().saturating_sub(MONTHS)..];
+    let months = &view.last_months();
     let most = months
         .iter()
         .map(|month| month.bytes)
@@ -275,8 +299,8 @@ fn growth(view: &StorageView) -> Markup {
         section aria-labelledby="h-growth" {
             h2 #h-growth { "Growth" }
             p { (told) "." }
-            svg.bars viewBox={ "0 0 " (months.len() * BAR) " " (HEIGHT) } role="img" aria-label=(told) preserveAspectRatio="none" {
-                @for (index, month) in months.iter().enumerate() {
+            svg.bars viewBox={ "0 0 " (MONTHS * BAR) " " (HEIGHT) } role="img" aria-label=(told) preserveAspectRatio="none" {
+                @for (index, month) in (MONTHS - i64::try_from(months.len()).unwrap_or(MONTHS)..).zip(months) {
                     @let height = scaled(month.bytes, most, HEIGHT);
                     rect x=(index * BAR) y=(HEIGHT - height) width=(BAR - 3) height=(height) {
                         title { (month.first.strftime("%B %Y")) ": " (bytes_text(month.bytes)) ", " (grouped(month.photos)) " photos" }

@@ -252,6 +252,8 @@ fn shown(overview: &Overview, refresh: u32) -> String {
         query: "",
         refresh,
         visitor: Visitor::Owner,
+        token: "form-token".to_owned(),
+        is_signed_in: true,
         now: now(),
         zone: &TimeZone::UTC,
     };

@@ -49,7 +49,7 @@ fn a_photo_that_arrived_damaged_is_news_for_a_week() {
 }
 
 /// Elements that are opened and never closed by HTML's own rules.
-const VOID: [&str; 3] = ["meta", "link", "br"];
+const VOID: [&str; 4] = ["meta", "link", "input", "br"];
 
 /// The page as a strict reader sees it: every tag closed in order; gives back the text between the tags.
 pub(super) fn checked_text(html: &str) -> String {
