@@ -58,3 +58,15 @@ borrow() {
     mv "$tools/parts/usr/bin/$1" "$tools/$1"
     rm -r "$tools/parts"
 }
+
+# npm_tools FOLDER: installs what FOLDER/package.json names, as its lock file says, into target/tools. Needs no root.
+npm_tools() {
+    tools="${CARGO_TARGET_DIR:-target}/tools/$(basename "$1")"
+    command -v npm >/dev/null || need nodejs npm
+    if ! cmp -s "$1/package-lock.json" "$tools/package-lock.json" || [ ! -d "$tools/node_modules" ]; then
+        echo "Fetching with npm: what $1/package.json names"
+        mkdir -p "$tools"
+        cp "$1/package.json" "$1/package-lock.json" "$tools"
+        (cd "$tools" && npm ci --silent --no-audit --no-fund --ignore-scripts </dev/null)
+    fi
+}

@@ -8,6 +8,7 @@ find_cargo
 need gcc libc6-dev pkg-config libgexiv2-dev syncthing chromium libimage-exiftool-perl openssl strace faketime \
     e2fsprogs xfsprogs
 borrow promtool prometheus
+npm_tools tests/browser
 
 # Chromium's and strace's tests share the machine with the one that writes for a minute: all are bounded in time.
 # Building takes as long as it takes; tests that take so long hang.
