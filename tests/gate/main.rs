@@ -17,3 +17,4 @@ mod factory;
 mod fixtures;
 mod hostile;
 mod siege;
+mod tls;
