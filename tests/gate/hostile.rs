@@ -115,7 +115,7 @@ fn heads_of_300_megabytes() {
             stream
                 .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: ")
                 .unwrap();
-            let taken = pour(&mut stream, &[b'x'; 1 << 20], 300);
+            let taken = pour(&mut stream, &vec![b'x'; 1 << 20], 300);
             assert!(taken < 300, "all of it was taken");
         }
         let mut lines = siege.connect();

@@ -57,17 +57,14 @@ pub(crate) fn run(certificate: &Path, key: &Path, gate: Option<PathBuf>) -> io::
     say("ready")?;
     let mut slots = Slots::default();
     loop {
-        match listener.accept() {
-            Ok((stream, address)) => {
-                // A client that is gone already needs nothing.
-                drop(take(&mut slots, stream, address.ip(), &config, &gate));
-            }
-            Err(_) => {
-                // Out of descriptors, or the client is gone already.
-                drop(slots.shed());
-                std::thread::sleep(Duration::from_millis(50));
-            }
-        }
+        let Ok((stream, address)) = listener.accept() else {
+            // Out of descriptors, or the client is gone already.
+            drop(slots.shed());
+            std::thread::sleep(Duration::from_millis(50));
+            continue;
+        };
+        // A client that is gone already needs nothing.
+        drop(take(&mut slots, stream, address.ip(), &config, &gate));
     }
 }
 
