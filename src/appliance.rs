@@ -88,7 +88,7 @@ pub fn now() -> Timestamp {
 }
 
 /// Runs the appliance until SIGTERM or SIGINT. `started` is called once the page answers, with the page's address.
-pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result<(), RunError> {
+pub fn run(config: Config, started: impl FnOnce(&str)) -> Result<(), RunError> {
     let mut signals = Signals::new([Signal::Term, Signal::Int]).map_err(RunError::Signals)?;
     let factory = Factory::open_without_storage(config, now).map_err(RunError::Open)?;
     factory.vault.ask_regularly();
@@ -114,9 +114,9 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
     let server = Server::start(site(&factory, &line, &monitor, verification.said()))
         .map_err(RunError::Serve)?;
     log::info!(
-        "taking {}, the page is at http://{}/",
+        "taking {}, the page is at {}",
         factory.config.inbox.display(),
-        server.address()
+        server.url()
     );
     // A Storage that answers is there, or made, before the appliance says that it runs.
     let watch = factory.vault.watch();
@@ -124,7 +124,7 @@ pub fn run(config: Config, started: impl FnOnce(std::net::SocketAddr)) -> Result
         Timer::after(FIRST_ANSWER).await;
     };
     smol::block_on(watch.changed().or(waited));
-    started(server.address());
+    started(&server.url());
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let (ready, shots) = channel::bounded(READY_AHEAD);

@@ -63,6 +63,15 @@ impl Default for Reserve {
     }
 }
 
+/// A certificate with those that vouch for it, and its private key: PEM files.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Tls {
+    /// The certificates.
+    pub certificate: PathBuf,
+    /// The key.
+    pub key: PathBuf,
+}
+
 /// Everything the program needs to know, made usable: paths are absolute, times are durations.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -92,6 +101,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Host names by which the page may be called, besides addresses, `localhost` and `*.local`.
     pub hosts: Vec<String>,
+    /// What the page is served with by TLS; `None`: without.
+    pub tls: Option<Tls>,
     /// How often the page refreshes where its reader has not chosen; 0: not.
     pub refresh_seconds: u32,
     /// Within which time the appliance verifies every original by itself; `None`: it does not.
@@ -228,6 +239,7 @@ impl TypedReserve {
 struct TypedDashboard {
     listen: Option<SocketAddr>,
     hosts: Vec<String>,
+    tls: Option<Tls>,
     refresh_seconds: u32,
 }
 
@@ -241,7 +253,7 @@ impl Typed {
         let typed = Self {
             inbox: TypedInbox::read(file.section("inbox")?)?,
             storage: TypedStorage::read(file.section("storage")?)?,
-            dashboard: TypedDashboard::read(file.section("dashboard")?)?,
+            dashboard: TypedDashboard::read(root, file.section("dashboard")?)?,
             verify: TypedVerify::read(file.section("verify")?)?,
             monitor: MonitorSettings::read(root, &mut file)?,
             alerts: alerts::read(root, file.named("alerts")?)?,
@@ -315,7 +327,7 @@ fn typed_reserve(value: &DeValue<'_>) -> Option<TypedReserve> {
 }
 
 impl TypedDashboard {
-    fn read(mut section: Section<'_>) -> Result<Self, Wrong> {
+    fn read(root: &Path, mut section: Section<'_>) -> Result<Self, Wrong> {
         let listen = section.text("listen")?.map(|typed| {
             typed.parse().map_err(|_address| {
                 section.wrong("listen is an address and a port: \"127.0.0.1:8380\"")
@@ -324,6 +336,17 @@ impl TypedDashboard {
         let typed = Self {
             listen: listen.transpose()?,
             hosts: section.texts("hosts")?,
+            tls: match (section.path("tls_cert")?, section.path("tls_key")?) {
+                (None, None) => None,
+                (Some(certificate), Some(key)) => Some(Tls {
+                    certificate: root.join(certificate),
+                    key: root.join(key),
+                }),
+                _ => {
+                    return Err(section
+                        .wrong("tls_cert and tls_key belong together: name both files, or none"));
+                }
+            },
             refresh_seconds: section.whole("refresh_seconds")?.unwrap_or(10),
         };
         section.finish()?;
@@ -402,6 +425,7 @@ impl Config {
             ignore: typed.inbox.ignore,
             listen,
             hosts: typed.dashboard.hosts,
+            tls: typed.dashboard.tls,
             refresh_seconds: typed.dashboard.refresh_seconds,
             verify_every: typed.verify.every,
             verify_limit: typed.verify.limit,
@@ -563,6 +587,23 @@ mod tests {
         ] {
             assert_eq!(reserve(wrong), None, "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_certificate_and_its_key_are_named_together() {
+        let usable = |text: &str| {
+            parse(text, Path::new("/srv/photos"), Path::new("x")).map(|typed| typed.dashboard.tls)
+        };
+        assert_eq!(usable("").unwrap(), None);
+        let both = "[dashboard]\ntls_cert = \"tls/page.pem\"\ntls_key = \"/etc/page.key\"\n";
+        let tls = usable(both).unwrap().unwrap();
+        assert_eq!(tls.certificate, Path::new("/srv/photos/tls/page.pem"));
+        assert_eq!(tls.key, Path::new("/etc/page.key"));
+        let told = complaint("[dashboard]\ntls_cert = \"page.pem\"\n");
+        assert!(
+            told.contains("tls_cert and tls_key belong together"),
+            "{told}"
+        );
     }
 
     #[test]

@@ -177,10 +177,8 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
         Command::Run(_) => {
             log_to(arguments.verbose, Some(&config));
             let keys = Keys::new(&config.data);
-            appliance::run(config, |address| {
-                say!(
-                    "Photo Factory is running: http://{address}/ shows what it does; stop it with Ctrl-C"
-                );
+            appliance::run(config, |url| {
+                say!("Photo Factory is running: {url} shows what it does; stop it with Ctrl-C");
                 if let Ok(Some(_)) = keys.first() {
                     say!("The page asks for a password: `photo-factory password` shows it");
                 }

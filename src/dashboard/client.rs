@@ -6,7 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
 
-use super::http::Door;
+use super::door::{Door, SOCKET};
 
 /// The appliance answers in milliseconds; this is for a disk that hangs.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -67,7 +67,7 @@ impl std::error::Error for AskError {
 
 /// Asks for a route and writes the answer's content to `sink`, as it comes.
 pub fn ask(data: &Path, route: &str, sink: &mut dyn Write) -> Result<Answer, AskError> {
-    let Ok(door) = Door::new(data) else {
+    let Ok(door) = Door::new(data, SOCKET) else {
         return Ok(Answer::NotRunning);
     };
     let mut stream = match UnixStream::connect(door.path()) {

@@ -1,34 +1,23 @@
 //! The server: a private socket in the data folder for commands, and the gate in front of it for browsers.
-#![expect(
-    clippy::disallowed_methods,
-    reason = "a socket left by an earlier run is in the way of the new one; it is no file of the owner's"
-)]
-
 use std::fmt;
-use std::fs::{File, Permissions};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, SocketAddrUnix, SocketType};
-
+use super::door::{Door, FRONT_SOCKET, SOCKET};
 use super::export::{self, ExportError, Format};
-use super::gate::{self, head};
+use super::front::Front;
+use super::gate::{self, Entry, head};
 use super::reply::{self, Reply};
 use super::request::{From, Method, Request};
 use super::routes::{self, Answer, Originals};
 use super::site::Site;
-
-/// The socket's name in the data folder.
-pub const SOCKET: &str = "photo-factory.sock";
 
 /// Threads that answer requests.
 const HANDLERS: usize = 2;
@@ -48,6 +37,8 @@ pub enum ServeError {
     Socket(PathBuf, io::Error),
     /// Another instance answers on the socket.
     AlreadyServed(PathBuf),
+    /// The page can't be served by TLS: why, and what to do.
+    Tls(String),
 }
 
 impl fmt::Display for ServeError {
@@ -67,6 +58,7 @@ impl fmt::Display for ServeError {
                 "another Photo Factory answers on {}: stop it first",
                 path.display()
             ),
+            Self::Tls(why) => write!(f, "serving the page by TLS: {why}"),
         }
     }
 }
@@ -75,7 +67,7 @@ impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Listening(_, error) | Self::Socket(_, error) => Some(error),
-            Self::AlreadyServed(_) => None,
+            Self::AlreadyServed(_) | Self::Tls(_) => None,
         }
     }
 }
@@ -84,6 +76,7 @@ impl std::error::Error for ServeError {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    front: Option<Front>,
     stop_gate: smol::channel::Sender<()>,
     behind: Arc<Behind>,
     threads: Vec<JoinHandle<()>>,
@@ -110,11 +103,20 @@ impl Server {
     /// Starts serving. When it returns, both the address and the socket answer.
     pub fn start(site: Site) -> Result<Self, ServeError> {
         let listen = site.config.listen;
-        let door = Door::new(&site.config.data)?;
+        let door = Door::new(&site.config.data, SOCKET)?;
         let first = door.open()?;
         let listening = |error| ServeError::Listening(listen, error);
         let listener = TcpListener::bind(listen).map_err(listening)?;
         let address = listener.local_addr().map_err(listening)?;
+        let (entry, front) = match &site.config.tls {
+            None => (Entry::Plain(listener), None),
+            Some(tls) => {
+                let door = Door::new(&site.config.data, FRONT_SOCKET)?;
+                let entry = Entry::Fronted(door.open()?);
+                let front = Front::start(&site.config, tls, listener).map_err(ServeError::Tls)?;
+                (entry, Some(front))
+            }
+        };
         let behind = Arc::new(Behind {
             site,
             door,
@@ -132,7 +134,7 @@ impl Server {
                 let behind = Arc::clone(&behind);
                 move || {
                     let serving = gate::serve(
-                        listener,
+                        entry,
                         behind.door.path(),
                         &behind.site.config.hosts,
                         stopped,
@@ -145,6 +147,7 @@ impl Server {
         ];
         Ok(Self {
             address,
+            front,
             stop_gate,
             behind,
             threads,
@@ -156,12 +159,23 @@ impl Server {
         self.address
     }
 
+    /// The same as a browser wants it.
+    pub fn url(&self) -> String {
+        let scheme = if self.front.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}/", self.address)
+    }
+
     /// Stops within a second. Exports that run are cut short, and say so to their readers.
     pub fn stop(mut self) {
         self.halt();
     }
 
     fn halt(&mut self) {
+        self.front = None;
         self.stop_gate.close();
         self.behind.halt();
         let deadline = Instant::now() + Duration::from_millis(800);
@@ -443,69 +457,5 @@ impl Write for Chunks<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.send()
-    }
-}
-
-/// Where the socket is, under a name short enough for a socket's address (108 bytes), however long the data folder's is.
-#[derive(Debug)]
-pub(super) struct Door {
-    shown: PathBuf,
-    path: PathBuf,
-    /// Keeps `/proc/self/fd/N` alive.
-    _folder: Option<File>,
-}
-
-impl Door {
-    /// A socket's address holds 108 bytes with the closing zero.
-    const LONGEST: usize = 100;
-
-    pub(super) fn new(data: &Path) -> Result<Self, ServeError> {
-        let shown = data.join(SOCKET);
-        if shown.as_os_str().len() <= Self::LONGEST {
-            let path = shown.clone();
-            return Ok(Self {
-                shown,
-                path,
-                _folder: None,
-            });
-        }
-        let folder = File::open(data).map_err(|error| ServeError::Socket(shown.clone(), error))?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd())).join(SOCKET);
-        Ok(Self {
-            shown,
-            path,
-            _folder: Some(folder),
-        })
-    }
-
-    /// The path to connect to.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Listens. The mode is set before anyone can connect: a socket that is bound and does not listen refuses.
-    fn open(&self) -> Result<UnixListener, ServeError> {
-        if UnixStream::connect(&self.path).is_ok() {
-            return Err(ServeError::AlreadyServed(self.shown.clone()));
-        }
-        self.listen()
-            .map_err(|error| ServeError::Socket(self.shown.clone(), error))
-    }
-
-    fn listen(&self) -> io::Result<UnixListener> {
-        match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let socket: OwnedFd = rustix::net::socket_with(
-            AddressFamily::UNIX,
-            SocketType::STREAM,
-            rustix::net::SocketFlags::CLOEXEC,
-            None,
-        )?;
-        rustix::net::bind(&socket, &SocketAddrUnix::new(&self.path)?)?;
-        std::fs::set_permissions(&self.path, Permissions::from_mode(0o600))?;
-        rustix::net::listen(&socket, 64)?;
-        Ok(UnixListener::from(socket))
     }
 }

@@ -3,7 +3,9 @@
 //! It reads the ledger and the monitor, and changes nothing; what a page may ask for ([`site::Action`]) the appliance does.
 //!
 //! ```text
-//! browser ──TCP──▶ gate ──▶ Data/photo-factory.sock ──▶ http ──▶ routes ──▶ overview ──▶ pages · JSON
+//! browser ──TLS──▶ front (a process of its own) ──▶ Data/photo-factory-tls.sock ──╮
+//! browser ──TCP──▶ gate ◀──────────────────────────────────────────────────────────╯
+//!                  gate ──▶ Data/photo-factory.sock ──▶ http ──▶ routes ──▶ overview ──▶ pages · JSON
 //!                  whole, small,        ▲
 //!                  well-formed          │
 //!                  requests only     client (`status`, `export`): the only way to /export
@@ -12,7 +14,9 @@
 pub mod access;
 mod beside;
 pub mod client;
+pub mod door;
 pub mod export;
+pub mod front;
 pub mod gate;
 mod health;
 pub mod http;

@@ -13,7 +13,6 @@ mod browser;
 #[allow(dead_code, reason = "the other tests use all of it")]
 mod factory;
 #[path = "../fixtures/mod.rs"]
-#[allow(dead_code, reason = "the other tests use all of it")]
 mod fixtures;
 mod password;
 mod sign_in;

@@ -250,14 +250,12 @@ impl Factory {
         let (told, said) = channel();
         std::thread::spawn(move || {
             let mut line = String::new();
-            while lines.read_line(&mut line).is_ok_and(|read| read > 0) && !line.contains("http://")
-            {
-            }
+            while lines.read_line(&mut line).is_ok_and(|read| read > 0) && !line.contains("://") {}
             drop(told.send(line));
         });
         let line = said.recv_timeout(PATIENCE);
         let address = line.as_ref().ok().and_then(|line| {
-            let (_, rest) = line.split_once("http://")?;
+            let (_, rest) = line.split_once("://")?;
             rest.split(['/', ' ', '\n']).next()
         });
         let Some(address) = address.map(str::to_owned) else {

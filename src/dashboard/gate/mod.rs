@@ -7,13 +7,16 @@
 pub mod head;
 pub mod slots;
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::future::Future;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Resource, getrlimit};
@@ -57,6 +60,26 @@ const BEHIND: usize = 8;
 /// Descriptors that are left alone for the rest of the process: files of photos, the ledger, requests handed on.
 const SPARE_DESCRIPTORS: u64 = 32;
 
+/// The front tells at once whose connection it brings.
+const TOLD_WITHIN: Duration = Duration::from_secs(1);
+
+/// Bytes of an address at most.
+const ADDRESS_LIMIT: usize = 64;
+
+/// Where connections come from.
+#[derive(Debug)]
+pub enum Entry {
+    /// From clients themselves.
+    Plain(TcpListener),
+    /// From the process that speaks TLS with them (`front.rs`); its first line is the client's address.
+    Fronted(UnixListener),
+}
+
+enum Listening {
+    Plain(Async<TcpListener>),
+    Fronted(Async<UnixListener>),
+}
+
 /// What all connections share.
 struct Gate<'a> {
     socket: &'a Path,
@@ -68,12 +91,15 @@ struct Gate<'a> {
 
 /// Serves until `stop` says something or is dropped.
 pub async fn serve(
-    listener: TcpListener,
+    entry: Entry,
     socket: &Path,
     hosts: &[String],
     stop: smol::channel::Receiver<()>,
 ) -> io::Result<()> {
-    let listener = Async::new(listener)?;
+    let entry = match entry {
+        Entry::Plain(listener) => Listening::Plain(Async::new(listener)?),
+        Entry::Fronted(listener) => Listening::Fronted(Async::new(listener)?),
+    };
     let gate = Rc::new(Gate {
         socket,
         hosts,
@@ -83,8 +109,8 @@ pub async fn serve(
     });
     let accepting = async {
         loop {
-            match accepted(&listener).await {
-                Ok((stream, address)) => gate.take(stream, address, false),
+            match entry.accepted().await {
+                Ok((stream, address)) => gate.take(stream, address, entry.is_tls()),
                 Err(error) => gate.make_room(&error).await,
             }
             // The connections get their turn between any two that come, so that no flood of new ones can starve them.
@@ -107,17 +133,50 @@ pub async fn serve(
     ended
 }
 
-/// Both kinds of streams are handled as one type, for one copy of the code: a connected stream of bytes is what counts.
-async fn accepted(listener: &Async<TcpListener>) -> io::Result<(UnixStream, IpAddr)> {
-    listener.readable().await?;
-    let (stream, address) = listener.get_ref().accept()?;
-    let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(stream));
-    Ok((UnixStream::try_from(stream)?, address.ip()))
+impl Listening {
+    fn is_tls(&self) -> bool {
+        matches!(self, Self::Fronted(_))
+    }
+
+    /// The next connection and whose it is. Both kinds of streams are handled as one type, for one copy of the code: a connected
+    /// stream of bytes is what counts.
+    async fn accepted(&self) -> io::Result<(UnixStream, IpAddr)> {
+        match self {
+            Self::Plain(listener) => {
+                listener.readable().await?;
+                let (stream, address) = listener.get_ref().accept()?;
+                let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(stream));
+                Ok((UnixStream::try_from(stream)?, address.ip()))
+            }
+            Self::Fronted(listener) => {
+                listener.readable().await?;
+                let mut stream = UnixStream::try_from(listener.get_ref().accept()?.0)?;
+                let telling = within(TOLD_WITHIN, told_address(&mut stream)).await;
+                let address = telling.ok_or(io::ErrorKind::ConnectionAborted)??;
+                Ok((stream, address))
+            }
+        }
+    }
+}
+
+/// The first line: whose connection it is. Read byte by byte, for what follows is the client's.
+async fn told_address(stream: &mut UnixStream) -> io::Result<IpAddr> {
+    let mut line = String::new();
+    let mut byte = [0];
+    while line.len() < ADDRESS_LIMIT {
+        stream.read_exact(&mut byte).await?;
+        if byte == *b"\n" {
+            break;
+        }
+        line.push(char::from(byte[0]));
+    }
+    line.parse()
+        .map_err(|_address| io::ErrorKind::ConnectionAborted.into())
 }
 
 impl Gate<'_> {
     fn take(self: &Rc<Self>, stream: UnixStream, address: IpAddr, is_tls: bool) {
-        let owes_request = Rc::new(Cell::new(true));
+        let owes_request = Arc::new(AtomicBool::new(true));
         // Descriptors are given lowest first: the number of the newest tells how many are left.
         let number = u64::try_from(stream.as_raw_fd()).unwrap_or_default();
         let limit = getrlimit(Resource::Nofile).current;
@@ -127,7 +186,7 @@ impl Gate<'_> {
             stream,
             address,
             is_tls,
-            owes_request: Rc::clone(&owes_request),
+            owes_request: Arc::clone(&owes_request),
         };
         let mut slots = self.slots.borrow_mut();
         slots.clear(Task::is_finished);
@@ -215,7 +274,7 @@ struct Connection<'a> {
     stream: UnixStream,
     address: IpAddr,
     is_tls: bool,
-    owes_request: Rc<Cell<bool>>,
+    owes_request: Arc<AtomicBool>,
 }
 
 /// Why there is no request.
@@ -229,7 +288,7 @@ enum NoRequest {
 impl Connection<'_> {
     async fn serve(mut self) {
         let request = self.request().await;
-        self.owes_request.set(false);
+        self.owes_request.store(false, Ordering::Relaxed);
         let answer = match request {
             Ok(request) => self.gate.answer(request).await,
             Err(NoRequest::Refused(refusal)) => written(&refusal),

@@ -3,9 +3,9 @@
 //! Nobody is refused. A connection that has sent its whole request is soon done; one that has not may never be. So those that
 //! still owe it go first, the oldest first; and nobody's connections push out those of another network that has fewer.
 
-use std::cell::Cell;
 use std::net::{IpAddr, Ipv6Addr};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Connections at a time in all.
 const SLOTS: usize = 64;
@@ -31,7 +31,7 @@ pub struct Slots<T> {
 #[derive(Debug)]
 struct Place<T> {
     network: IpAddr,
-    owes_request: Rc<Cell<bool>>,
+    owes_request: Arc<AtomicBool>,
     connection: T,
 }
 
@@ -47,7 +47,7 @@ impl<T> Slots<T> {
     pub fn take(
         &mut self,
         address: IpAddr,
-        owes_request: Rc<Cell<bool>>,
+        owes_request: Arc<AtomicBool>,
         connection: T,
     ) -> Option<T> {
         let network = network(address);
@@ -85,7 +85,8 @@ impl<T> Slots<T> {
 
     fn give_up(&mut self, network: IpAddr) -> Option<T> {
         let is_theirs = |place: &Place<T>| place.network == network;
-        let idle = |place: &Place<T>| is_theirs(place) && place.owes_request.get();
+        let idle =
+            |place: &Place<T>| is_theirs(place) && place.owes_request.load(Ordering::Relaxed);
         let at = self.places.iter().position(idle);
         let at = at.or_else(|| self.places.iter().position(is_theirs))?;
         Some(self.places.remove(at).connection)
@@ -98,7 +99,7 @@ mod tests {
 
     /// Takes a place for connection `number`; the flag says whether its request has come.
     fn take(slots: &mut Slots<usize>, from: &str, number: usize, has_asked: bool) -> Option<usize> {
-        let owes_request = Rc::new(Cell::new(!has_asked));
+        let owes_request = Arc::new(AtomicBool::new(!has_asked));
         slots.take(from.parse().unwrap(), owes_request, number)
     }
 

@@ -11,8 +11,9 @@ use super::*;
 use crate::config::Config;
 use crate::dashboard::access::Access;
 use crate::dashboard::client::{Answer, AskError, ask};
+use crate::dashboard::door::SOCKET;
 use crate::dashboard::export::{Format, write_rows};
-use crate::dashboard::http::{SOCKET, ServeError, Server};
+use crate::dashboard::http::{ServeError, Server};
 use crate::dashboard::site::Site;
 use crate::monitor::{self, Monitor};
 

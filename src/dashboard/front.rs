@@ -1,0 +1,211 @@
+//! The front: `photo-factory-courier tls`, which speaks TLS with browsers and brings us what they say. TLS is large and reads what
+//! strangers send, so it has a process of its own; the listening socket stays with us, and it gets a copy.
+//!
+//! It is started again when it ends by itself, and when the certificate's files have changed.
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use super::door::FRONT_SOCKET;
+use crate::config::{Config, Tls};
+
+/// It reads two small files before it says that it is ready.
+const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// How often it is seen whether it lives, and whether there is a new certificate.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
+
+/// It is started again after this; after each further failure in a row after twice as long, up to the longest.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
+/// The running front. Dropping it ends it.
+#[derive(Debug)]
+pub struct Front {
+    /// Closed to end the thread.
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a front is started with.
+struct Plan {
+    program: PathBuf,
+    data: PathBuf,
+    tls: Tls,
+    listener: TcpListener,
+}
+
+/// A process, which ends with this.
+struct Running {
+    child: Child,
+    /// The process ends when this is closed, so also when we are killed.
+    _lifeline: UnixStream,
+    files: Files,
+}
+
+/// By what the certificate's files are known to be the same.
+type Files = [Option<(u64, i64, u64)>; 2];
+
+impl Front {
+    /// Starts it. `Err` says why there can be none, and what to do.
+    pub(super) fn start(config: &Config, tls: &Tls, listener: TcpListener) -> Result<Self, String> {
+        let plan = Plan {
+            program: program(config)?,
+            data: config.data.clone(),
+            tls: tls.clone(),
+            listener,
+        };
+        let first = plan.started()?;
+        let (stop, stopped) = channel();
+        let tending = move || {
+            let mut running = Some(first);
+            let mut pause = FIRST_PAUSE;
+            loop {
+                let wait = if running.is_some() {
+                    LOOKED_AT_EVERY
+                } else {
+                    pause
+                };
+                // Nobody sends anything: it is closed at the end.
+                if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                    break;
+                }
+                if let Some(front) = &mut running {
+                    match front.child.try_wait() {
+                        Ok(None) if front.files == files(&plan.tls) => {
+                            pause = FIRST_PAUSE;
+                            continue;
+                        }
+                        Ok(None) => log::info!("the page's certificate has changed"),
+                        ended => {
+                            log::error!(
+                                "the page can't be reached by TLS: its process ended ({ended:?})"
+                            );
+                            running = None;
+                            continue;
+                        }
+                    }
+                }
+                match plan.started() {
+                    Ok(front) => running = Some(front),
+                    Err(why) => {
+                        pause = (pause * 2).min(LONGEST_PAUSE);
+                        log::error!("the page by TLS: {why}");
+                        // With the old certificate it is still reached; the new one is not tried again until it changes.
+                        if let Some(front) = &mut running {
+                            front.files = files(&plan.tls);
+                        }
+                    }
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("tls".to_owned()).spawn(tending);
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread.map_err(|error| error.to_string())?),
+        })
+    }
+}
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if self
+            .thread
+            .take()
+            .is_some_and(|thread| thread.join().is_err())
+        {
+            log::error!("the thread that tends TLS ended in an internal error");
+        }
+    }
+}
+
+impl Plan {
+    /// A process that serves, or why there is none.
+    fn started(&self) -> Result<Running, String> {
+        let files = files(&self.tls);
+        let failed = |error: std::io::Error| {
+            format!(
+                "{} can't be started: {error}; install photo-factory again",
+                self.program.display()
+            )
+        };
+        let listener = self.listener.try_clone().map_err(failed)?;
+        let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+        let child = command(&self.program, &self.tls)
+            .arg(FRONT_SOCKET)
+            .current_dir(&self.data)
+            .stdin(OwnedFd::from(listener))
+            .stdout(OwnedFd::from(theirs))
+            .spawn()
+            .map_err(failed)?;
+        let running = Running {
+            child,
+            _lifeline: ours.try_clone().map_err(failed)?,
+            files,
+        };
+        ours.set_read_timeout(Some(READY_WITHIN)).map_err(failed)?;
+        said(&ours).map(|()| running)
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        if let Err(error) = self.child.kill().and_then(|()| self.child.wait()) {
+            log::debug!("the process of TLS: cannot end it: {error}");
+        }
+    }
+}
+
+/// Whether the certificate and its key can be served with; `Err` says why not, and what to do.
+pub fn check(config: &Config, tls: &Tls) -> Result<(), String> {
+    let output = command(&program(config)?, tls)
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("photo-factory-courier can't be started: {error}"))?;
+    said(&*output.stdout)
+}
+
+fn program(config: &Config) -> Result<PathBuf, String> {
+    let missing = "photo-factory-courier is not installed: put it beside the program photo-factory";
+    config.courier.clone().ok_or_else(|| missing.to_owned())
+}
+
+fn command(program: &Path, tls: &Tls) -> Command {
+    let mut command = Command::new(program);
+    command
+        .env_clear()
+        .arg("tls")
+        .arg(&tls.certificate)
+        .arg(&tls.key)
+        .stderr(Stdio::null());
+    command
+}
+
+/// Its first line: `ready`, or why it can't be.
+fn said(output: impl std::io::Read) -> Result<(), String> {
+    let mut line = String::new();
+    let read = BufReader::new(output).read_line(&mut line);
+    match (line.trim(), read) {
+        ("ready", _) => Ok(()),
+        ("", Ok(_)) => Err("its process ended without a word".to_owned()),
+        ("", Err(error)) => Err(format!("its process says nothing: {error}")),
+        (why, _) => Err(why.to_owned()),
+    }
+}
+
+fn files(tls: &Tls) -> Files {
+    [&tls.certificate, &tls.key].map(|path| {
+        let seen = std::fs::metadata(path).ok()?;
+        Some((seen.ino(), seen.mtime(), seen.size()))
+    })
+}
