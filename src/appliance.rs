@@ -22,9 +22,10 @@ use photo_factory_kernel::{clock, memory};
 use smol::channel::Receiver;
 use smol::future::FutureExt;
 use smol::stream::StreamExt;
-use smol::{LocalExecutor, Task, Timer, channel, unblock};
+use smol::{LocalExecutor, Task, Timer, channel};
 
 use crate::asset::shown;
+use crate::blocking::unblock;
 use crate::config::Config;
 use crate::courier::Courier;
 use crate::dashboard::access::Access;

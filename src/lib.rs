@@ -21,9 +21,10 @@
 //! | [`asset`] | the vocabulary: hash, kinds, capture time, flags. No I/O | nobody |
 //! | [`disk`] | the only room that changes files in Inbox and Storage | asset |
 //! | [`ledger`] | the memory: what stands in Originals (redb) | asset |
+//! | [`blocking`] | work that waits for disks, off the thread on which everything else takes turns | nobody |
 //! | [`courier`] | messages to others and their answers, by a process of its own | nobody |
 //! | [`config`] | what was typed, made usable | courier |
-//! | [`librarian`] | the photo line | asset, disk, ledger, config |
+//! | [`librarian`] | the photo line | asset, blocking, disk, ledger, config |
 //! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
 //! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at; alerts | asset, ledger, courier, config |
 //! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
@@ -46,6 +47,7 @@
 
 pub mod appliance;
 pub mod asset;
+pub mod blocking;
 pub mod cli;
 pub mod config;
 pub mod courier;

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smol::Timer;
 use smol::channel::Receiver;
 use smol::future::FutureExt;
-use smol::{Timer, unblock};
 
 use super::{keep, now};
+use crate::blocking::unblock;
 use crate::config::Config;
 use crate::courier::Courier;
 use crate::monitor::alerts::{Alerts, Incident, Moment, host_name};

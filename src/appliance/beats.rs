@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use smol::{Timer, unblock};
+use smol::Timer;
 
 use super::now;
 use crate::asset::{bytes_text, shown};
+use crate::blocking::unblock;
 use crate::dashboard::client::{self, Answer};
 use crate::disk::Standing;
 use crate::ledger::Degraded;

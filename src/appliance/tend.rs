@@ -4,10 +4,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use smol::Timer;
 use smol::future::FutureExt;
-use smol::{Timer, unblock};
 
 use super::beats::report;
+use crate::blocking::unblock;
 use crate::disk::space::Space;
 use crate::disk::{self, Standing, Watch};
 use crate::factory::{self, Notices, OpenError};

@@ -4,9 +4,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use photo_factory_kernel::clock;
-use smol::{LocalExecutor, Timer, future, unblock};
+use smol::{LocalExecutor, Timer, future};
 
 use super::{beats, now, others};
+use crate::blocking::unblock;
 use crate::courier::Courier;
 use crate::disk::Standing;
 use crate::librarian::Line;

@@ -3,6 +3,8 @@
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::json::object;
+
 use super::health::mark;
 use super::overview::{Overview, ago, grouped};
 use super::pages::{NAME_LIMIT, REASON_LIMIT, shortened};
@@ -136,55 +138,85 @@ pub(super) fn containers(overview: &Overview) -> Markup {
 
 pub(super) fn syncthing_json(sight: &Sight) -> Value {
     let verdict = &sight.verdict;
-    json!({
-        "phone_copies": match verdict.keeps {
-            Keeps::Yes => "kept",
-            Keeps::No => "in_danger",
-            Keeps::Unknown => "unknown",
-        },
-        "verdict": verdict.words(),
-        "warnings": sight.warnings,
-        "notices": sight.notices,
-        "version": sight.facts.as_ref().map(|facts| &facts.version),
-        "folders": sight.facts.as_ref().map(|facts| {
-            facts.folders.iter().map(folder_json).collect::<Vec<_>>()
-        }),
-        "devices": sight.facts.as_ref().map(|facts| {
-            facts.devices.iter().map(device_json).collect::<Vec<_>>()
-        }),
-    })
+    object(vec![
+        (
+            "phone_copies",
+            json!(match verdict.keeps {
+                Keeps::Yes => "kept",
+                Keeps::No => "in_danger",
+                Keeps::Unknown => "unknown",
+            }),
+        ),
+        ("verdict", json!(verdict.words())),
+        ("warnings", json!(sight.warnings)),
+        ("notices", json!(sight.notices)),
+        (
+            "version",
+            json!(sight.facts.as_ref().map(|facts| &facts.version)),
+        ),
+        (
+            "folders",
+            json!(
+                sight
+                    .facts
+                    .as_ref()
+                    .map(|facts| { facts.folders.iter().map(folder_json).collect::<Vec<_>>() })
+            ),
+        ),
+        (
+            "devices",
+            json!(
+                sight
+                    .facts
+                    .as_ref()
+                    .map(|facts| { facts.devices.iter().map(device_json).collect::<Vec<_>>() })
+            ),
+        ),
+    ])
 }
 
 fn folder_json(seen: &InboxFolder) -> Value {
     let progress = seen.progress.as_ref();
-    json!({
-        "label": seen.folder.label,
-        "path": lossy(seen.folder.path.as_os_str()),
-        "paused": seen.folder.is_paused,
-        "state": progress.map(|progress| progress.state.words()),
-        "error": progress.and_then(|progress| progress.error.as_deref()),
-        "need_files": progress.map(|progress| progress.need_files),
-        "need_bytes": progress.map(|progress| progress.need_bytes),
-    })
+    object(vec![
+        ("label", json!(seen.folder.label)),
+        ("path", json!(lossy(seen.folder.path.as_os_str()))),
+        ("paused", json!(seen.folder.is_paused)),
+        (
+            "state",
+            json!(progress.map(|progress| progress.state.words())),
+        ),
+        (
+            "error",
+            json!(progress.and_then(|progress| progress.error.as_deref())),
+        ),
+        (
+            "need_files",
+            json!(progress.map(|progress| progress.need_files)),
+        ),
+        (
+            "need_bytes",
+            json!(progress.map(|progress| progress.need_bytes)),
+        ),
+    ])
 }
 
 fn device_json(device: &Device) -> Value {
-    json!({
-        "id": device.id,
-        "name": device.name,
-        "connected": device.is_connected,
-        "paused": device.is_paused,
-        "last_seen": device.last_seen.map(rfc3339),
-    })
+    object(vec![
+        ("id", json!(device.id)),
+        ("name", json!(device.name)),
+        ("connected", json!(device.is_connected)),
+        ("paused", json!(device.is_paused)),
+        ("last_seen", json!(device.last_seen.map(rfc3339))),
+    ])
 }
 
 pub(super) fn container_json(container: &Container) -> Value {
-    json!({
-        "name": container.name,
-        "state": container.state,
-        "status": container.status.as_str(),
-        "reason": container.status.reason(),
-        "restarts": container.restarts,
-        "since": container.since.map(rfc3339),
-    })
+    object(vec![
+        ("name", json!(container.name)),
+        ("state", json!(container.state)),
+        ("status", json!(container.status.as_str())),
+        ("reason", json!(container.status.reason())),
+        ("restarts", json!(container.restarts)),
+        ("since", json!(container.since.map(rfc3339))),
+    ])
 }

@@ -23,12 +23,12 @@ impl Overview {
             .problems
             .iter()
             .map(|problem| {
-                json!({
-                    "path": problem.path,
-                    "sort": problem.sort,
-                    "reason": problem.reason,
-                    "since": rfc3339(problem.since),
-                })
+                object(vec![
+                    ("path", json!(problem.path)),
+                    ("sort", json!(problem.sort)),
+                    ("reason", json!(problem.reason)),
+                    ("since", json!(rfc3339(problem.since))),
+                ])
             })
             .collect();
         let kinds: Map<String, Value> = self
@@ -37,72 +37,117 @@ impl Overview {
             .map(|&(kind, count)| (kind.to_owned(), json!(count)))
             .collect();
         let photos = self.photos.map(|photos| {
-            json!({
-                "total": photos.total,
-                "bytes": photos.bytes,
-                "today": photos.today,
-                "this_week": photos.this_week,
-                "with_errors": photos.with_errors,
-                "guessed_dates": photos.guessed_dates,
-                "kinds": kinds,
-            })
+            object(vec![
+                ("total", json!(photos.total)),
+                ("bytes", json!(photos.bytes)),
+                ("today", json!(photos.today)),
+                ("this_week", json!(photos.this_week)),
+                ("with_errors", json!(photos.with_errors)),
+                ("guessed_dates", json!(photos.guessed_dates)),
+                ("kinds", json!(kinds)),
+            ])
         });
-        json!({
-            "status": level.as_str(),
-            "message": sentence,
-            "version": self.version,
-            "generated_at": rfc3339(self.generated_at),
-            "photos": photos,
-            "inbox": {
-                "depth": self.activity.inbox_depth,
-                "left": self.left,
-            },
-            "activity": {
-                "state": self.activity.state,
-                "trouble": self.activity.trouble,
-                "current": self.activity.current,
-                "done_in_this_run": self.activity.run.map(|(_, done)| done),
-                "seconds_left": self.activity.time_left().map(|time| time.as_secs()),
-                "filed_since_start": self.activity.filed_since_start,
-                "duplicates_since_start": self.activity.duplicates_since_start,
-                "started_at": self.activity.started_at.map(rfc3339),
-            },
-            "storage": { "free_bytes": self.activity.storage_free },
-            "verified": self.activity.verified.as_ref().map(verified_json),
-            "notices": self.activity.notices,
-            "services": services,
-            "days": self.days_json(),
-            "events": self.seen.events.iter().map(event_json).collect::<Vec<_>>(),
-            "phones": self.phones_json(),
-            "board": self.seen.board.as_ref().map(board_json),
-            "syncthing": self.seen.syncthing.as_ref().map(syncthing_json),
-            "containers": self.seen.containers.iter().map(container_json).collect::<Vec<_>>(),
-            "docker_trouble": self.seen.docker_trouble,
-            "history": {
-                "bytes": self.seen.history_bytes,
-                "commits_since_start": self.seen.history_commits,
-            },
-            "problems": problems,
-            "newest": self.newest.iter().map(Asset::to_json).collect::<Vec<_>>(),
-        })
+        object(vec![
+            ("status", json!(level.as_str())),
+            ("message", json!(sentence)),
+            ("version", json!(self.version)),
+            ("generated_at", json!(rfc3339(self.generated_at))),
+            ("photos", json!(photos)),
+            (
+                "inbox",
+                object(vec![
+                    ("depth", json!(self.activity.inbox_depth)),
+                    ("left", json!(self.left)),
+                ]),
+            ),
+            (
+                "activity",
+                object(vec![
+                    ("state", json!(self.activity.state)),
+                    ("trouble", json!(self.activity.trouble)),
+                    ("current", json!(self.activity.current)),
+                    (
+                        "done_in_this_run",
+                        json!(self.activity.run.map(|(_, done)| done)),
+                    ),
+                    (
+                        "seconds_left",
+                        json!(self.activity.time_left().map(|time| time.as_secs())),
+                    ),
+                    ("filed_since_start", json!(self.activity.filed_since_start)),
+                    (
+                        "duplicates_since_start",
+                        json!(self.activity.duplicates_since_start),
+                    ),
+                    ("started_at", json!(self.activity.started_at.map(rfc3339))),
+                ]),
+            ),
+            (
+                "storage",
+                object(vec![("free_bytes", json!(self.activity.storage_free))]),
+            ),
+            (
+                "verified",
+                json!(self.activity.verified.as_ref().map(verified_json)),
+            ),
+            ("notices", json!(self.activity.notices)),
+            ("services", json!(services)),
+            ("days", json!(self.days_json())),
+            (
+                "events",
+                json!(self.seen.events.iter().map(event_json).collect::<Vec<_>>()),
+            ),
+            ("phones", json!(self.phones_json())),
+            ("board", json!(self.seen.board.as_ref().map(board_json))),
+            (
+                "syncthing",
+                json!(self.seen.syncthing.as_ref().map(syncthing_json)),
+            ),
+            (
+                "containers",
+                json!(
+                    self.seen
+                        .containers
+                        .iter()
+                        .map(container_json)
+                        .collect::<Vec<_>>()
+                ),
+            ),
+            ("docker_trouble", json!(self.seen.docker_trouble)),
+            (
+                "history",
+                object(vec![
+                    ("bytes", json!(self.seen.history_bytes)),
+                    ("commits_since_start", json!(self.seen.history_commits)),
+                ]),
+            ),
+            ("problems", json!(problems)),
+            (
+                "newest",
+                json!(self.newest.iter().map(Asset::to_json).collect::<Vec<_>>()),
+            ),
+        ])
     }
 
     fn days_json(&self) -> Vec<Value> {
         let days = self.seen.days.iter();
         days.map(|(date, service, rollup)| {
-            json!({
-                "day": date.to_string(),
-                "service_name": service.as_str(),
-                "up_seconds": rollup.up.as_secs(),
-                "degraded_seconds": rollup.degraded.as_secs(),
-                "down_seconds": rollup.down.as_secs(),
-                "unknown_seconds": rollup.unknown_of(DAY).as_secs(),
-                "response_ms": rollup.mean().map(|mean| json!({
-                    "min": millis(rollup.fastest),
-                    "mean": millis(mean),
-                    "max": millis(rollup.slowest),
-                })),
-            })
+            object(vec![
+                ("day", json!(date.to_string())),
+                ("service_name", json!(service.as_str())),
+                ("up_seconds", json!(rollup.up.as_secs())),
+                ("degraded_seconds", json!(rollup.degraded.as_secs())),
+                ("down_seconds", json!(rollup.down.as_secs())),
+                ("unknown_seconds", json!(rollup.unknown_of(DAY).as_secs())),
+                (
+                    "response_ms",
+                    json!(rollup.mean().map(|mean| object(vec![
+                        ("min", json!(millis(rollup.fastest))),
+                        ("mean", json!(millis(mean))),
+                        ("max", json!(millis(rollup.slowest)))
+                    ]))),
+                ),
+            ])
         })
         .collect()
     }
@@ -111,11 +156,11 @@ impl Overview {
         let phones = self.seen.phones.iter();
         phones
             .map(|(name, phone)| {
-                json!({
-                    "name": name,
-                    "last_photo": rfc3339(phone.last),
-                    "days_with_photos": phone.days,
-                })
+                object(vec![
+                    ("name", json!(name)),
+                    ("last_photo", json!(rfc3339(phone.last))),
+                    ("days_with_photos", json!(phone.days)),
+                ])
             })
             .collect()
     }
@@ -132,19 +177,28 @@ pub(super) fn object(members: Vec<(&'static str, Value)>) -> Value {
 }
 
 fn service_json(row: &ServiceRow) -> Value {
-    json!({
-        "service_name": row.service.as_str(),
-        "status": service_word(row).replace(' ', "_"),
-        "reason": row.status.as_ref().and_then(Status::reason),
-        "last_heartbeat": row.last_heartbeat.map(rfc3339),
-        "silent_seconds": row.silent_for.map(|silence| silence.as_secs()),
-        "current_task": row.current_task,
-        "queue_depth": row.queue_depth,
-        "since": row.since.map(rfc3339),
-        "response_ms": row.response.map(millis),
-        "live": row.live.iter().map(live_json).collect::<Vec<_>>(),
-        "disagreement": row.disagreement(),
-    })
+    object(vec![
+        ("service_name", json!(row.service.as_str())),
+        ("status", json!(service_word(row).replace(' ', "_"))),
+        (
+            "reason",
+            json!(row.status.as_ref().and_then(Status::reason)),
+        ),
+        ("last_heartbeat", json!(row.last_heartbeat.map(rfc3339))),
+        (
+            "silent_seconds",
+            json!(row.silent_for.map(|silence| silence.as_secs())),
+        ),
+        ("current_task", json!(row.current_task)),
+        ("queue_depth", json!(row.queue_depth)),
+        ("since", json!(row.since.map(rfc3339))),
+        ("response_ms", json!(row.response.map(millis))),
+        (
+            "live",
+            json!(row.live.iter().map(live_json).collect::<Vec<_>>()),
+        ),
+        ("disagreement", json!(row.disagreement())),
+    ])
 }
 
 fn verified_json(verified: &Verified) -> Value {
@@ -152,82 +206,119 @@ fn verified_json(verified: &Verified) -> Value {
         .findings
         .iter()
         .map(|(finding, since)| {
-            json!({
-                "path": lossy(finding.path.as_os_str()),
-                "finding": finding.what.as_str(),
-                "reason": finding.what.to_string(),
-                "advice": finding.what.advice(),
-                "since": rfc3339(*since),
-            })
+            object(vec![
+                ("path", json!(lossy(finding.path.as_os_str()))),
+                ("finding", json!(finding.what.as_str())),
+                ("reason", json!(finding.what.to_string())),
+                ("advice", json!(finding.what.advice())),
+                ("since", json!(rfc3339(*since))),
+            ])
         })
         .collect();
-    json!({
-        "days": verified.days,
-        "last_round": verified.last.map(|(at, files)| json!({ "at": rfc3339(at), "files": files })),
-        "files": verified.files,
-        "of": verified.of,
-        "problems": verified.problems(),
-        "findings": findings,
-    })
+    object(vec![
+        ("days", json!(verified.days)),
+        (
+            "last_round",
+            json!(verified.last.map(|(at, files)| object(vec![
+                ("at", json!(rfc3339(at))),
+                ("files", json!(files))
+            ]))),
+        ),
+        ("files", json!(verified.files)),
+        ("of", json!(verified.of)),
+        ("problems", json!(verified.problems())),
+        ("findings", json!(findings)),
+    ])
 }
 
 fn live_json(live: &Live) -> Value {
-    json!({
-        "source": live.source,
-        "state": live.state,
-        "status": live.status.as_str(),
-        "reason": live.status.reason(),
-    })
+    object(vec![
+        ("source", json!(live.source)),
+        ("state", json!(live.state)),
+        ("status", json!(live.status.as_str())),
+        ("reason", json!(live.status.reason())),
+    ])
 }
 
 fn event_json(event: &Event) -> Value {
-    json!({
-        "at": rfc3339(event.at),
-        "kind": event.kind.as_str(),
-        "turn": event.turn.as_str(),
-        "key": event.key,
-        "text": event.text,
-        "clock": match event.clock {
-            BeatClock::Trusted => "trusted",
-            BeatClock::Doubtful => "doubtful",
-            BeatClock::Corrected => "corrected",
-        },
-    })
+    object(vec![
+        ("at", json!(rfc3339(event.at))),
+        ("kind", json!(event.kind.as_str())),
+        ("turn", json!(event.turn.as_str())),
+        ("key", json!(event.key)),
+        ("text", json!(event.text)),
+        (
+            "clock",
+            json!(match event.clock {
+                BeatClock::Trusted => "trusted",
+                BeatClock::Doubtful => "doubtful",
+                BeatClock::Corrected => "corrected",
+            }),
+        ),
+    ])
 }
 
 fn board_json(board: &Board) -> Value {
-    json!({
-        "disks": board.disks.iter().map(disk_json).collect::<Vec<_>>(),
-        "own_written_bytes": board.own_written,
-        "own_written_bytes_per_hour": board.own_written_per_hour,
-        "memory": {
-            "total_bytes": board.memory.total,
-            "available_bytes": board.memory.available,
-            "swap_used_bytes": board.memory.swap_used,
-            "own_bytes": board.memory.own,
-        },
-        "load": board.load,
-        "temperature_celsius": board.temperature,
-        "power": board.power.map(|power| json!({
-            "low_voltage": power.low == When::Now,
-            "low_voltage_since_start": power.low != When::Never,
-            "throttled": power.throttled == When::Now,
-            "throttled_since_start": power.throttled != When::Never,
-        })),
-        "clock_synchronized": board.clock_is_kept,
-        "uptime_seconds": board.uptime.map(|uptime| uptime.as_secs()),
-    })
+    object(vec![
+        (
+            "disks",
+            json!(board.disks.iter().map(disk_json).collect::<Vec<_>>()),
+        ),
+        ("own_written_bytes", json!(board.own_written)),
+        (
+            "own_written_bytes_per_hour",
+            json!(board.own_written_per_hour),
+        ),
+        (
+            "memory",
+            object(vec![
+                ("total_bytes", json!(board.memory.total)),
+                ("available_bytes", json!(board.memory.available)),
+                ("swap_used_bytes", json!(board.memory.swap_used)),
+                ("own_bytes", json!(board.memory.own)),
+            ]),
+        ),
+        ("load", json!(board.load)),
+        ("temperature_celsius", json!(board.temperature)),
+        (
+            "power",
+            json!(board.power.map(|power| object(vec![
+                ("low_voltage", json!(power.low == When::Now)),
+                ("low_voltage_since_start", json!(power.low != When::Never)),
+                ("throttled", json!(power.throttled == When::Now)),
+                (
+                    "throttled_since_start",
+                    json!(power.throttled != When::Never)
+                )
+            ]))),
+        ),
+        ("clock_synchronized", json!(board.clock_is_kept)),
+        (
+            "uptime_seconds",
+            json!(board.uptime.map(|uptime| uptime.as_secs())),
+        ),
+    ])
 }
 
 pub(super) fn disk_json(disk: &Disk) -> Value {
-    json!({
-        "name": disk.name,
-        "free_bytes": disk.room.map(|room| room.free),
-        "total_bytes": disk.room.map(|room| room.total),
-        "free_inodes": disk.room.and_then(|room| room.inodes).map(|(free, _)| free),
-        "total_inodes": disk.room.and_then(|room| room.inodes).map(|(_, total)| total),
-        "written_bytes_per_hour": disk.written_per_hour,
-    })
+    object(vec![
+        ("name", json!(disk.name)),
+        ("free_bytes", json!(disk.room.map(|room| room.free))),
+        ("total_bytes", json!(disk.room.map(|room| room.total))),
+        (
+            "free_inodes",
+            json!(disk.room.and_then(|room| room.inodes).map(|(free, _)| free)),
+        ),
+        (
+            "total_inodes",
+            json!(
+                disk.room
+                    .and_then(|room| room.inodes)
+                    .map(|(_, total)| total)
+            ),
+        ),
+        ("written_bytes_per_hour", json!(disk.written_per_hour)),
+    ])
 }
 
 /// Milliseconds, as JSON has them.

@@ -144,6 +144,10 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/photos/{}", pages::photo::json_answer),
     page("/storage", pages::storage::answer),
     data("/api/v1/storage", pages::storage::json_answer),
+    page("/about", pages::about::answer),
+    data("/api/v1/about", pages::about::json_answer),
+    page("/api", pages::api::answer),
+    data("/api/openapi.json", pages::api::description_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),

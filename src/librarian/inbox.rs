@@ -11,13 +11,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use smol::Timer;
 use smol::channel::Sender;
 use smol::future::FutureExt;
-use smol::{Timer, unblock};
 
 use super::settle::{Divided, PATIENCE, Rest, Seen, WallClock, passed_over};
 use super::{Fate, Line, Report, shot};
 use crate::asset::LeftBecause;
+use crate::blocking::unblock;
 use crate::config::Poll;
 use crate::disk::{self, Cleared, Compared, DiskError, Entry, EntryIs, Hold, Snapshot};
 

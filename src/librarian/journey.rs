@@ -9,12 +9,13 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smol::Timer;
 use smol::future::FutureExt;
-use smol::{Timer, unblock};
 
 use super::decide::{Decision, ReadFile};
 use super::{Fate, Line, Reader, Report};
 use crate::asset::{Asset, AssetId, Left, LeftBecause, shown};
+use crate::blocking::unblock;
 use crate::config::Clear;
 use crate::disk::{Cleared, Compared, DiskError, Held, Kept, Parted, Placing, Snapshot};
 use crate::ledger::{Change, LedgerError, Outcome, Pairing, Shot, Verdict};

@@ -1,5 +1,7 @@
 //! The pages: data in, markup out. No outside request, no colour that says something alone.
 
+pub mod about;
+pub mod api;
 pub mod overview;
 pub mod photo;
 pub mod photos;
@@ -67,10 +69,11 @@ pub struct Frame<'a> {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 3] = [
+const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/photos", "Photos"),
     ("/storage", "Storage"),
+    ("/about", "About"),
 ];
 
 impl Frame<'_> {
@@ -95,7 +98,7 @@ impl Frame<'_> {
                         @if self.is_signed_in { (sign_out_form(&self.token)) }
                         nav.pages aria-label="Pages" {
                             ul { @for (path, name) in PAGES {
-                                li { a href=(path) aria-current=[(path == self.path).then_some("page")] { (name) } }
+                                li { a href=(path) aria-current=[(*path == self.path).then_some("page")] { (name) } }
                             } }
                         }
                     }

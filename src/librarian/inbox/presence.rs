@@ -5,10 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use notify::{RecommendedWatcher, RecursiveMode, Watcher};
-use smol::unblock;
 
 use super::wanted::Hint;
 use super::{Inbox, POLL};
+use crate::blocking::unblock;
 use crate::config::Poll;
 use crate::disk::{self, DiskError};
 
