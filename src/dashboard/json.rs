@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::beside::{container_json, syncthing_json};
-use super::overview::{Overview, service_word};
+use super::overview::{Overview, Problem, service_word};
 use crate::asset::{Asset, lossy, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
 use crate::monitor::event::Event;
@@ -19,40 +19,12 @@ impl Overview {
     pub fn json(&self) -> Value {
         let (level, sentence) = self.verdict();
         let services: Vec<Value> = self.services.iter().map(service_json).collect();
-        let problems: Vec<Value> = self
-            .problems
-            .iter()
-            .map(|problem| {
-                object(vec![
-                    ("path", json!(problem.path)),
-                    ("sort", json!(problem.sort)),
-                    ("reason", json!(problem.reason)),
-                    ("since", json!(rfc3339(problem.since))),
-                ])
-            })
-            .collect();
-        let kinds: Map<String, Value> = self
-            .kinds
-            .iter()
-            .map(|&(kind, count)| (kind.to_owned(), json!(count)))
-            .collect();
-        let photos = self.photos.map(|photos| {
-            object(vec![
-                ("total", json!(photos.total)),
-                ("bytes", json!(photos.bytes)),
-                ("today", json!(photos.today)),
-                ("this_week", json!(photos.this_week)),
-                ("with_errors", json!(photos.with_errors)),
-                ("guessed_dates", json!(photos.guessed_dates)),
-                ("kinds", json!(kinds)),
-            ])
-        });
         object(vec![
             ("status", json!(level.as_str())),
             ("message", json!(sentence)),
             ("version", json!(self.version)),
             ("generated_at", json!(rfc3339(self.generated_at))),
-            ("photos", json!(photos)),
+            ("photos", self.photos_json()),
             (
                 "inbox",
                 object(vec![
@@ -60,28 +32,7 @@ impl Overview {
                     ("left", json!(self.left)),
                 ]),
             ),
-            (
-                "activity",
-                object(vec![
-                    ("state", json!(self.activity.state)),
-                    ("trouble", json!(self.activity.trouble)),
-                    ("current", json!(self.activity.current)),
-                    (
-                        "done_in_this_run",
-                        json!(self.activity.run.map(|(_, done)| done)),
-                    ),
-                    (
-                        "seconds_left",
-                        json!(self.activity.time_left().map(|time| time.as_secs())),
-                    ),
-                    ("filed_since_start", json!(self.activity.filed_since_start)),
-                    (
-                        "duplicates_since_start",
-                        json!(self.activity.duplicates_since_start),
-                    ),
-                    ("started_at", json!(self.activity.started_at.map(rfc3339))),
-                ]),
-            ),
+            ("activity", self.activity_json()),
             (
                 "storage",
                 object(vec![("free_bytes", json!(self.activity.storage_free))]),
@@ -121,11 +72,54 @@ impl Overview {
                     ("commits_since_start", json!(self.seen.history_commits)),
                 ]),
             ),
-            ("problems", json!(problems)),
+            ("problems", self.problems.iter().map(problem_json).collect()),
             (
                 "newest",
                 json!(self.newest.iter().map(Asset::to_json).collect::<Vec<_>>()),
             ),
+        ])
+    }
+
+    fn photos_json(&self) -> Value {
+        let kinds: Map<String, Value> = self
+            .kinds
+            .iter()
+            .map(|&(kind, count)| (kind.to_owned(), json!(count)))
+            .collect();
+        let Some(photos) = self.photos else {
+            return Value::Null;
+        };
+
+        object(vec![
+            ("total", json!(photos.total)),
+            ("bytes", json!(photos.bytes)),
+            ("today", json!(photos.today)),
+            ("this_week", json!(photos.this_week)),
+            ("with_errors", json!(photos.with_errors)),
+            ("guessed_dates", json!(photos.guessed_dates)),
+            ("kinds", json!(kinds)),
+        ])
+    }
+
+    fn activity_json(&self) -> Value {
+        object(vec![
+            ("state", json!(self.activity.state)),
+            ("trouble", json!(self.activity.trouble)),
+            ("current", json!(self.activity.current)),
+            (
+                "done_in_this_run",
+                json!(self.activity.run.map(|(_, done)| done)),
+            ),
+            (
+                "seconds_left",
+                json!(self.activity.time_left().map(|time| time.as_secs())),
+            ),
+            ("filed_since_start", json!(self.activity.filed_since_start)),
+            (
+                "duplicates_since_start",
+                json!(self.activity.duplicates_since_start),
+            ),
+            ("started_at", json!(self.activity.started_at.map(rfc3339))),
         ])
     }
 
@@ -174,6 +168,15 @@ pub(super) fn object(members: Vec<(&'static str, Value)>) -> Value {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     )
+}
+
+pub(super) fn problem_json(problem: &Problem) -> Value {
+    object(vec![
+        ("path", json!(problem.path)),
+        ("sort", json!(problem.sort)),
+        ("reason", json!(problem.reason)),
+        ("since", json!(rfc3339(problem.since))),
+    ])
 }
 
 fn service_json(row: &ServiceRow) -> Value {

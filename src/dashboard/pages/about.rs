@@ -1,13 +1,14 @@
 //! What runs here: version, licences, paths, and the settings in force. Never a key or a password.
 
 use std::path::Path;
+use std::time::Duration;
 
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::{Frame, clock, shortened};
 use crate::asset::{lossy, rfc3339};
-use crate::config::{Clear, Config, Poll};
+use crate::config::{Clear, Config, MonitorSettings, Poll};
 use crate::dashboard::json::object;
 use crate::dashboard::overview::grouped;
 use crate::dashboard::reply::Reply;
@@ -36,7 +37,6 @@ pub struct AboutView {
 impl AboutView {
     fn gather(asked: &Asked<'_>) -> Self {
         let config = &asked.site.config;
-        let path = |path: &Path| lossy(path.as_os_str());
         let ledger = asked.site.ledger.upgrade();
         Self {
             paths: vec![
@@ -77,17 +77,6 @@ impl AboutView {
 
 /// Every setting in force, by its name in the settings file.
 pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
-    let path = |path: &Path| lossy(path.as_os_str());
-    let seconds = |time: std::time::Duration| format!("{} s", time.as_secs_f64());
-    let list = |names: &[String]| {
-        if names.is_empty() {
-            "none".to_owned()
-        } else {
-            names.join(", ")
-        }
-    };
-    let or_none = |value: Option<String>| value.unwrap_or_else(|| "none".to_owned());
-    let monitor = &config.monitor;
     let share = f64::from(config.reserve.millionths) / 10_000.0;
     let mut settings = vec![
         ("[inbox] path", path(&config.inbox)),
@@ -136,6 +125,48 @@ pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
             "[dashboard] tls_cert",
             or_none(config.tls.as_ref().map(|tls| path(&tls.certificate))),
         ),
+    ];
+    settings.extend(of_the_monitor(&config.monitor));
+    let mut named: Vec<(String, String)> = settings
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    // An address may carry a password: only the name is told.
+    named.extend(
+        config
+            .monitor
+            .probes
+            .iter()
+            .map(|probe| (format!("[probes.{}]", probe.name), "set".to_owned())),
+    );
+    named.extend(
+        config
+            .alerts
+            .iter()
+            .map(|target| (format!("[alerts.{}]", target.name), "set".to_owned())),
+    );
+    named.truncate(SETTINGS);
+    named
+}
+
+fn path(path: &Path) -> String {
+    lossy(path.as_os_str())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+fn list(names: &[String]) -> String {
+    or_none((!names.is_empty()).then(|| names.join(", ")))
+}
+
+fn or_none(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "none".to_owned())
+}
+
+fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
+    vec![
         (
             "[monitor] librarian_seconds",
             seconds(monitor.librarian_every),
@@ -167,26 +198,7 @@ pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
             "[syncthing] api_key_file",
             or_none(monitor.syncthing.api_key_file.as_deref().map(path)),
         ),
-    ];
-    let mut named: Vec<(String, String)> = settings
-        .drain(..)
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    // An address may carry a password: only the name is told.
-    named.extend(
-        monitor
-            .probes
-            .iter()
-            .map(|probe| (format!("[probes.{}]", probe.name), "set".to_owned())),
-    );
-    named.extend(
-        config
-            .alerts
-            .iter()
-            .map(|target| (format!("[alerts.{}]", target.name), "set".to_owned())),
-    );
-    named.truncate(SETTINGS);
-    named
+    ]
 }
 
 /// An address without the name and password that may stand in it.

@@ -7,7 +7,7 @@ use super::Frame;
 use crate::dashboard::reply::Reply;
 use crate::dashboard::routes::{Answer, Asked};
 
-/// OpenAPI 3.1.
+/// `OpenAPI` 3.1.
 const DESCRIPTION: &str = include_str!("../openapi.json");
 
 /// `/api/openapi.json`.
