@@ -85,7 +85,7 @@ struct Gate<'a> {
     socket: &'a Path,
     hosts: &'a [String],
     executor: LocalExecutor<'a>,
-    behind: Rc<Semaphore>,
+    behind: Arc<Semaphore>,
     slots: RefCell<Slots<Task<()>>>,
 }
 
@@ -104,7 +104,7 @@ pub async fn serve(
         socket,
         hosts,
         executor: LocalExecutor::new(),
-        behind: Rc::new(Semaphore::new(BEHIND)),
+        behind: Arc::new(Semaphore::new(BEHIND)),
         slots: RefCell::default(),
     });
     let accepting = async {
@@ -210,13 +210,16 @@ impl Gate<'_> {
         }
     }
 
-    /// The answer from behind, whole. Once begun, it is fetched to its end, whether its client stays or not: what is given up
-    /// here would still be work there, and `BEHIND` would bound nothing.
+    /// The answer from behind, whole. A client that is given up while it waits for its turn costs nothing. Once begun, the
+    /// answer is fetched to its end, whether its client stays or not: it would still be work there, and `BEHIND` would bound
+    /// nothing.
     async fn answer(&self, request: Vec<u8>) -> Vec<u8> {
-        let (behind, socket) = (Rc::clone(&self.behind), self.socket);
+        let turn = self.behind.acquire_arc().await;
+        let socket = self.socket;
         let asking = async move {
-            let _turn = behind.acquire().await;
-            within(ANSWER_TIME, exchange(socket, &request)).await
+            let answered = within(ANSWER_TIME, exchange(socket, &request)).await;
+            drop(turn);
+            answered
         };
         let mut asking = ToTheEnd(Some(self.executor.spawn(asking)));
         let answered = match &mut asking.0 {
