@@ -332,7 +332,7 @@ impl Connection<'_> {
         if !matches!(within(BODY_TIME, reading).await, Some(Ok(()))) {
             return Err(NoRequest::Gone);
         }
-        if !body.iter().all(u8::is_ascii_graphic) {
+        if !head::is_form(&body) {
             let refusal = Reply::refusal(400, "The form is malformed.");
             return Err(NoRequest::Refused(refusal));
         }
