@@ -143,18 +143,27 @@ impl Listening {
     async fn accepted(&self) -> io::Result<(UnixStream, IpAddr)> {
         match self {
             Self::Plain(listener) => {
-                listener.readable().await?;
-                let (stream, address) = listener.get_ref().accept()?;
+                let (stream, address) = next(listener, TcpListener::accept).await?;
                 let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(stream));
                 Ok((UnixStream::try_from(stream)?, address.ip()))
             }
             Self::Fronted(listener) => {
-                listener.readable().await?;
-                let mut stream = UnixStream::try_from(listener.get_ref().accept()?.0)?;
+                let (stream, _) = next(listener, UnixListener::accept).await?;
+                let mut stream = UnixStream::try_from(stream)?;
                 let telling = within(TOLD_WITHIN, told_address(&mut stream)).await;
                 let address = telling.ok_or(io::ErrorKind::ConnectionAborted)??;
                 Ok((stream, address))
             }
+        }
+    }
+}
+
+/// The next connection. It is waited for only where none is there: in a flood that would be most of the work.
+async fn next<L, C>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result<C>) -> io::Result<C> {
+    loop {
+        match accept(listener.get_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.readable().await?,
+            accepted => return accepted,
         }
     }
 }
