@@ -118,7 +118,7 @@ impl Server {
             Some(tls) => {
                 let door = Door::new(&site.config.data, FRONT_SOCKET)?;
                 let entry = Entry::Fronted(door.open()?);
-                let front = Front::start(&site.config, tls, listener).map_err(ServeError::Tls)?;
+                let front = Front::start(&site, tls, listener).map_err(ServeError::Tls)?;
                 (entry, Some(front))
             }
         };
