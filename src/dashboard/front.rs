@@ -10,12 +10,18 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::door::FRONT_SOCKET;
+use super::site::Site;
 use crate::config::{Config, Tls};
+use crate::monitor::Monitor;
+use crate::monitor::event::Kind;
 
 /// It reads two small files before it says that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
@@ -41,6 +47,8 @@ struct Plan {
     data: PathBuf,
     tls: Tls,
     listener: TcpListener,
+    monitor: Arc<Monitor>,
+    now: fn() -> Timestamp,
 }
 
 /// A process, which ends with this.
@@ -56,58 +64,20 @@ type Files = [Option<(u64, i64, u64)>; 2];
 
 impl Front {
     /// Starts it. `Err` says why there can be none, and what to do.
-    pub(super) fn start(config: &Config, tls: &Tls, listener: TcpListener) -> Result<Self, String> {
+    pub(super) fn start(site: &Site, tls: &Tls, listener: TcpListener) -> Result<Self, String> {
         let plan = Plan {
-            program: program(config)?,
-            data: config.data.clone(),
+            program: program(&site.config)?,
+            data: site.config.data.clone(),
             tls: tls.clone(),
             listener,
+            monitor: Arc::clone(&site.monitor),
+            now: site.now,
         };
         let first = plan.started()?;
         let (stop, stopped) = channel();
-        let tending = move || {
-            let mut running = Some(first);
-            let mut pause = FIRST_PAUSE;
-            loop {
-                let wait = if running.is_some() {
-                    LOOKED_AT_EVERY
-                } else {
-                    pause
-                };
-                // Nobody sends anything: it is closed at the end.
-                if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
-                    break;
-                }
-                if let Some(front) = &mut running {
-                    match front.child.try_wait() {
-                        Ok(None) if front.files == files(&plan.tls) => {
-                            pause = FIRST_PAUSE;
-                            continue;
-                        }
-                        Ok(None) => log::info!("the page's certificate has changed"),
-                        ended => {
-                            log::error!(
-                                "the page can't be reached by TLS: its process ended ({ended:?})"
-                            );
-                            running = None;
-                            continue;
-                        }
-                    }
-                }
-                match plan.started() {
-                    Ok(front) => running = Some(front),
-                    Err(why) => {
-                        pause = (pause * 2).min(LONGEST_PAUSE);
-                        log::error!("the page by TLS: {why}");
-                        // With the old certificate it is still reached; the new one is not tried again until it changes.
-                        if let Some(front) = &mut running {
-                            front.files = files(&plan.tls);
-                        }
-                    }
-                }
-            }
-        };
-        let thread = thread::Builder::new().name("tls".to_owned()).spawn(tending);
+        let thread = thread::Builder::new()
+            .name("tls".to_owned())
+            .spawn(move || plan.tend(first, &stopped));
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread.map_err(|error| error.to_string())?),
@@ -129,6 +99,68 @@ impl Drop for Front {
 }
 
 impl Plan {
+    /// Keeps one running, with the certificate that is there, until it is to stop.
+    fn tend(&self, first: Running, stopped: &Receiver<()>) {
+        let mut running = Some(first);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let wait = if running.is_some() {
+                LOOKED_AT_EVERY
+            } else {
+                pause
+            };
+            // Nobody sends anything: it is closed at the end.
+            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+                break;
+            }
+            if let Some(front) = &mut running {
+                match front.child.try_wait() {
+                    Ok(None) if front.files == files(&self.tls) => {
+                        pause = FIRST_PAUSE;
+                        continue;
+                    }
+                    Ok(None) => log::info!("the page's certificate has changed"),
+                    ended => {
+                        self.tell(Some(&format!("its process ended ({ended:?})")));
+                        running = None;
+                        continue;
+                    }
+                }
+            }
+            match self.started() {
+                Ok(front) => {
+                    running = Some(front);
+                    self.tell(None);
+                }
+                Err(why) => {
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    self.tell(Some(&why));
+                    // With the old certificate it is still reached; the new one is not tried again until it changes.
+                    if let Some(front) = &mut running {
+                        front.files = files(&self.tls);
+                    }
+                }
+            }
+        }
+    }
+
+    /// What is the matter with TLS, in the log and among what happened.
+    fn tell(&self, trouble: Option<&str>) {
+        let text = trouble.map(|why| format!("the page by TLS: {why}"));
+        if let Some(text) = &text {
+            log::error!("{text}");
+        }
+        let closing = "the page is reached by TLS again";
+        let now = (self.now)();
+        self.monitor.condition(
+            Kind::Service,
+            "dashboard/tls",
+            text.as_deref(),
+            closing,
+            now,
+        );
+    }
+
     /// A process that serves, or why there is none.
     fn started(&self) -> Result<Running, String> {
         let files = files(&self.tls);

@@ -19,6 +19,10 @@ use super::request::{From, Method, Request};
 use super::routes::{self, Answer, Originals};
 use super::site::Site;
 
+/// Connections that the kernel holds until the gate accepts them. One that finds the queue full tries again after a second,
+/// which is what others may wait for the page at most.
+const QUEUE: i32 = 1024;
+
 /// Threads that answer requests.
 const HANDLERS: usize = 2;
 
@@ -107,13 +111,14 @@ impl Server {
         let first = door.open()?;
         let listening = |error| ServeError::Listening(listen, error);
         let listener = TcpListener::bind(listen).map_err(listening)?;
+        rustix::net::listen(&listener, QUEUE).map_err(|error| listening(error.into()))?;
         let address = listener.local_addr().map_err(listening)?;
         let (entry, front) = match &site.config.tls {
             None => (Entry::Plain(listener), None),
             Some(tls) => {
                 let door = Door::new(&site.config.data, FRONT_SOCKET)?;
                 let entry = Entry::Fronted(door.open()?);
-                let front = Front::start(&site.config, tls, listener).map_err(ServeError::Tls)?;
+                let front = Front::start(&site, tls, listener).map_err(ServeError::Tls)?;
                 (entry, Some(front))
             }
         };

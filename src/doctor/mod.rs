@@ -8,6 +8,7 @@ mod folders;
 mod inbox;
 mod mounts;
 mod originals;
+mod page;
 mod records;
 mod syncthing;
 mod system;
@@ -145,13 +146,14 @@ pub fn examine(config: &Config, now: Timestamp) -> Vec<Check> {
             folders::examine(name, &path, reserve)
         }));
     }
-    let parts: [(&'static str, Part); 6] = [
+    let parts: [(&'static str, Part); 7] = [
         ("storage disk", |config, _| vec![folders::identity(config)]),
         ("places", |config, _| folders::together(config)),
         ("originals", |config, _| originals::folders(config)),
         ("inbox files", |config, _| inbox::examine(config)),
         ("clock", system::clock),
         ("syncthing", |config, _| syncthing::examine(config)),
+        ("page", |config, _| page::examine(config)),
     ];
     for (name, part) in parts {
         let (config, silent) = (config.clone(), hangs(name, &config.root));

@@ -37,7 +37,7 @@ fn signing_in_sets_a_cookie_that_no_script_and_no_other_site_can_use_and_leads_t
     let attributes: Vec<_> = cookie.split("; ").skip(1).collect();
     assert_eq!(
         attributes,
-        ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=2592000"]
+        ["Path=/", "HttpOnly", "SameSite=Strict", "Max-Age=34560000"]
     );
 
     let elsewhere = [

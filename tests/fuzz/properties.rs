@@ -326,8 +326,11 @@ pub fn heartbeats(input: &[u8]) {
     }
 }
 
-/// The head of a request to the page. Whatever gets through the gate is one whole request, in our own spelling.
+/// A request to the page, with its form. Whatever gets through the gate is one whole request, in our own spelling.
 pub fn page_request(input: &[u8]) {
+    let end = input.windows(4).position(|end| end == b"\r\n\r\n");
+    let (input, body) = input.split_at(end.unwrap_or(input.len()));
+    let body = body.get(4..).unwrap_or_default();
     let hosts = ["photos.example.org".to_owned()];
     let head = match Head::parse(input, &hosts) {
         Ok(head) => head,
@@ -337,6 +340,11 @@ pub fn page_request(input: &[u8]) {
         }
     };
     assert!(head.body_length() <= head::BODY_LIMIT);
+    // The gate reads so much of what follows, and takes nothing else for a form.
+    let body = body
+        .get(..head.body_length())
+        .filter(|body| head::is_form(body));
+    let body = std::str::from_utf8(body.unwrap_or_default()).unwrap();
     let request = head.request(IpAddr::from([192, 168, 1, 7]), false);
     let (only, rest) = request.split_once("\r\n\r\n").unwrap();
     assert_eq!(rest, "", "a second request rides along: {request:?}");
@@ -364,6 +372,11 @@ pub fn page_request(input: &[u8]) {
         cookie: valued("Cookie: "),
         authorization: valued("Authorization: "),
         if_none_match: valued("If-None-Match: "),
+        takes_gzip: valued("Accept-Encoding: ").is_some(),
+        host: valued("Host: ").unwrap(),
+        origin: valued("Origin: "),
+        fetch_site: valued("Sec-Fetch-Site: "),
+        body,
         ..Request::get(target, From::Socket)
     };
     let asked = Request {

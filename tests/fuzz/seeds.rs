@@ -105,7 +105,8 @@ pub fn of(target: &str) -> Vec<Vec<u8>> {
             "GET /export.csv HTTP/1.1\r\nHost: pi.local.\r\nVia: 1.1 photo-factory",
             "POST / HTTP/1.1\r\nHost: 192.168.1.2\r\nTransfer-Encoding: chunked",
             "POST /sign-in HTTP/1.1\r\nHost: pi.local\r\nOrigin: http://pi.local\r\nSec-Fetch-Site: same-origin\r\n\
-             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 44",
+             Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 45\r\n\r\n\
+             token=00ff&password=a+long%20one&next=%2Fx%3D",
             "GET /status.txt HTTP/1.1\r\nHost: pi.local\r\nAuthorization: Bearer 00ff\r\nForwarded: for=127.0.0.1\r\n\
              Accept-Encoding: br;q=1, gzip;q=0.5\r\nIf-None-Match: \"1\"",
         ]),

@@ -108,6 +108,19 @@ fn readers_that_never_read() {
 }
 
 #[test]
+fn whole_requests_by_the_thousand_whose_answers_nobody_takes() {
+    Siege::new("flood").grows_little(|siege| {
+        for _ in 0..5000 {
+            drop(
+                siege
+                    .connect()
+                    .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"),
+            );
+        }
+    });
+}
+
+#[test]
 fn heads_of_300_megabytes() {
     Siege::new("long-heads").stands(|siege| {
         for _ in 0..3 {

@@ -186,6 +186,11 @@ fn when_its_process_ends_it_is_started_again() {
     });
     let answer = ask(&factory, &certificate, &get("/healthz")).unwrap();
     assert!(answer.ends_with("ok\n"), "{answer}");
+    let told = ask(&factory, &certificate, &get("/api/v1/status")).unwrap();
+    assert!(
+        told.contains("the page by TLS: its process ended"),
+        "{told}"
+    );
 }
 
 #[test]

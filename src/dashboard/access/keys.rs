@@ -177,9 +177,16 @@ impl Keys {
         paths.into_iter().filter(is_exposed).collect()
     }
 
-    /// Where the password's file stands now; `None`: there is none.
+    /// Which file this is now; `None`: there is none. Where that can't be told, or the whole folder is gone, there is one that
+    /// can't be read: what hangs on a disk must not open the page when the disk is pulled out.
     pub(super) fn mark(&self, name: &str) -> Option<Mark> {
-        let seen = fs::metadata(self.data.join(name)).ok()?;
+        let seen = match fs::metadata(self.data.join(name)) {
+            Ok(seen) => seen,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.data.is_dir() => {
+                return None;
+            }
+            Err(_) => return Some(Mark::default()),
+        };
         let changed = i128::from(seen.ctime()) * 1_000_000_000 + i128::from(seen.ctime_nsec());
         Some((seen.dev(), seen.ino(), changed, seen.size()))
     }

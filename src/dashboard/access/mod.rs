@@ -258,7 +258,7 @@ mod tests {
         fn new(name: &str) -> Self {
             let root =
                 std::env::temp_dir().join(format!("pf-access-{name}-{}", std::process::id()));
-            std::fs::create_dir_all(&root).unwrap();
+            std::fs::create_dir_all(root.join("Data")).unwrap();
             Self(root)
         }
 
@@ -325,6 +325,20 @@ mod tests {
         assert!(root.keys().password().unwrap().is_none());
         root.keys().make_password().unwrap();
         assert_eq!(access.visitor(&here), Visitor::Stranger);
+    }
+
+    #[test]
+    fn a_data_folder_that_is_gone_opens_nothing() {
+        let root = Root::new("gone");
+        let access = root.access([127, 0, 0, 1]);
+        let here = Request::get("/", network([127, 0, 0, 1]));
+        assert_eq!(access.visitor(&here), Visitor::Owner);
+        root.keys().make_password().unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test takes the folder away")]
+        std::fs::rename(root.0.join("Data"), root.0.join("pulled-out")).unwrap();
+        assert_eq!(access.visitor(&here), Visitor::Stranger);
+        let tried = access.tried("", [127, 0, 0, 1].into());
+        assert!(matches!(tried, Some(Tried::NoPassword)));
     }
 
     #[test]

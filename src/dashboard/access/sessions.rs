@@ -10,7 +10,7 @@ use super::password::{made_token, sum};
 const SIGNED_IN: usize = 64;
 
 /// A browser that was away so long is signed out: 30 days.
-pub(super) const IDLE: Duration = Duration::from_secs(30 * 86_400);
+const IDLE: Duration = Duration::from_secs(30 * 86_400);
 
 /// What is kept of an id: an id itself is known to its browser alone.
 pub type Session = [u8; 32];

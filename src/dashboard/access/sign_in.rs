@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use maud::{Markup, html};
 
-use super::sessions::IDLE;
 use super::{COOKIE, FORM_TOKEN, Tried};
 use crate::dashboard::pages;
 use crate::dashboard::reply::Reply;
 use crate::dashboard::request::From;
 use crate::dashboard::routes::{Answer, Asked};
+
+/// How long a browser keeps the cookie: as long as browsers keep any (RFC 6265bis, 5.5). The session ends earlier, by its own rule.
+const COOKIE_AGE: Duration = Duration::from_secs(400 * 86_400);
 
 /// `GET /sign-in`.
 pub(in crate::dashboard) fn form(asked: &Asked<'_>) -> Answer {
@@ -33,7 +35,7 @@ pub(in crate::dashboard) fn sign_in(asked: &Asked<'_>) -> Answer {
     };
     match tried {
         Tried::Right(id) => {
-            let cookie = cookie(&id, IDLE, is_tls);
+            let cookie = cookie(&id, COOKIE_AGE, is_tls);
             Reply::see_other(&local(next))
                 .with("Set-Cookie", cookie)
                 .into()

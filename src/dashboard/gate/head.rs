@@ -196,6 +196,11 @@ fn request_line(line: &str) -> Result<(&'static str, &str), Reply> {
     Ok((method, target))
 }
 
+/// Whether this is what a browser makes of a form's fields (WHATWG URL Standard, 5.2).
+pub fn is_form(body: &[u8]) -> bool {
+    body.iter().all(u8::is_ascii_graphic)
+}
+
 /// The length of a form that is sent.
 fn form_length(length: Option<&str>, content_type: Option<&str>) -> Result<usize, Reply> {
     let Some(length) = length else {

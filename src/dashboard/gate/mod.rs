@@ -85,7 +85,7 @@ struct Gate<'a> {
     socket: &'a Path,
     hosts: &'a [String],
     executor: LocalExecutor<'a>,
-    behind: Rc<Semaphore>,
+    behind: Arc<Semaphore>,
     slots: RefCell<Slots<Task<()>>>,
 }
 
@@ -104,7 +104,7 @@ pub async fn serve(
         socket,
         hosts,
         executor: LocalExecutor::new(),
-        behind: Rc::new(Semaphore::new(BEHIND)),
+        behind: Arc::new(Semaphore::new(BEHIND)),
         slots: RefCell::default(),
     });
     let accepting = async {
@@ -143,18 +143,27 @@ impl Listening {
     async fn accepted(&self) -> io::Result<(UnixStream, IpAddr)> {
         match self {
             Self::Plain(listener) => {
-                listener.readable().await?;
-                let (stream, address) = listener.get_ref().accept()?;
+                let (stream, address) = next(listener, TcpListener::accept).await?;
                 let stream = std::os::unix::net::UnixStream::from(OwnedFd::from(stream));
                 Ok((UnixStream::try_from(stream)?, address.ip()))
             }
             Self::Fronted(listener) => {
-                listener.readable().await?;
-                let mut stream = UnixStream::try_from(listener.get_ref().accept()?.0)?;
+                let (stream, _) = next(listener, UnixListener::accept).await?;
+                let mut stream = UnixStream::try_from(stream)?;
                 let telling = within(TOLD_WITHIN, told_address(&mut stream)).await;
                 let address = telling.ok_or(io::ErrorKind::ConnectionAborted)??;
                 Ok((stream, address))
             }
+        }
+    }
+}
+
+/// The next connection. It is waited for only where none is there: in a flood that would be most of the work.
+async fn next<L, C>(listener: &Async<L>, accept: impl Fn(&L) -> io::Result<C>) -> io::Result<C> {
+    loop {
+        match accept(listener.get_ref()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => listener.readable().await?,
+            accepted => return accepted,
         }
     }
 }
@@ -210,13 +219,16 @@ impl Gate<'_> {
         }
     }
 
-    /// The answer from behind, whole. Once begun, it is fetched to its end, whether its client stays or not: what is given up
-    /// here would still be work there, and `BEHIND` would bound nothing.
+    /// The answer from behind, whole. A client that is given up while it waits for its turn costs nothing. Once begun, the
+    /// answer is fetched to its end, whether its client stays or not: it would still be work there, and `BEHIND` would bound
+    /// nothing.
     async fn answer(&self, request: Vec<u8>) -> Vec<u8> {
-        let (behind, socket) = (Rc::clone(&self.behind), self.socket);
+        let turn = self.behind.acquire_arc().await;
+        let socket = self.socket;
         let asking = async move {
-            let _turn = behind.acquire().await;
-            within(ANSWER_TIME, exchange(socket, &request)).await
+            let answered = within(ANSWER_TIME, exchange(socket, &request)).await;
+            drop(turn);
+            answered
         };
         let mut asking = ToTheEnd(Some(self.executor.spawn(asking)));
         let answered = match &mut asking.0 {
@@ -329,7 +341,7 @@ impl Connection<'_> {
         if !matches!(within(BODY_TIME, reading).await, Some(Ok(()))) {
             return Err(NoRequest::Gone);
         }
-        if !body.iter().all(u8::is_ascii_graphic) {
+        if !head::is_form(&body) {
             let refusal = Reply::refusal(400, "The form is malformed.");
             return Err(NoRequest::Refused(refusal));
         }
