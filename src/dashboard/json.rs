@@ -131,7 +131,7 @@ pub(super) fn object(members: Vec<(&'static str, Value)>) -> Value {
     )
 }
 
-fn service_json(row: &ServiceRow) -> Value {
+pub(super) fn service_json(row: &ServiceRow) -> Value {
     json!({
         "service_name": row.service.as_str(),
         "status": service_word(row).replace(' ', "_"),
@@ -180,7 +180,7 @@ fn live_json(live: &Live) -> Value {
     })
 }
 
-fn event_json(event: &Event) -> Value {
+pub(super) fn event_json(event: &Event) -> Value {
     json!({
         "at": rfc3339(event.at),
         "kind": event.kind.as_str(),

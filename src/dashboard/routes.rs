@@ -144,6 +144,8 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/photos/{}", pages::photo::json_answer),
     page("/storage", pages::storage::answer),
     data("/api/v1/storage", pages::storage::json_answer),
+    page("/events", pages::events::answer),
+    data("/api/v1/events", pages::events::json_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),

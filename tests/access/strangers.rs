@@ -36,7 +36,7 @@ fn factory(name: &str) -> Factory {
 
 /// Routes with what may stand for `{}`.
 fn routes() -> impl Iterator<Item = (&'static Route, &'static str)> {
-    let parts = ["1", "2019-12-31", "librarian"];
+    let parts = ["1", "2019-12-31", "librarian", "librarian.svg"];
     ROUTES.iter().flat_map(move |route| {
         let count = if route.path.ends_with("{}") {
             parts.len()
@@ -107,7 +107,7 @@ fn p9_without_the_password_no_route_tells_anything_private() {
                 Who::Reader | Who::Owner => assert!(answer.asks_for_password(), "{shown}"),
                 // Without its token a form is nobody's.
                 Who::Anyone if route.method == Method::Post => {
-                    assert_eq!(answer.status, 403, "{shown}")
+                    assert_eq!(answer.status, 403, "{shown}");
                 }
                 Who::Anyone | Who::Health => assert_eq!(answer.status, 200, "{shown}"),
             }
