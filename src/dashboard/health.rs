@@ -245,7 +245,7 @@ pub(super) fn events(overview: &Overview) -> Markup {
     }
 }
 
-fn event_mark(event: &Event) -> Mark {
+pub(super) fn event_mark(event: &Event) -> Mark {
     match event.turn {
         Turn::Opened => TROUBLE,
         Turn::Closed => WELL,
@@ -253,7 +253,7 @@ fn event_mark(event: &Event) -> Mark {
     }
 }
 
-fn event_word(event: &Event) -> &'static str {
+pub(super) fn event_word(event: &Event) -> &'static str {
     match event.turn {
         Turn::Opened => "✕ began",
         Turn::Closed => "✓ over",

@@ -179,7 +179,7 @@ pub(super) fn problem_json(problem: &Problem) -> Value {
     ])
 }
 
-fn service_json(row: &ServiceRow) -> Value {
+pub(super) fn service_json(row: &ServiceRow) -> Value {
     object(vec![
         ("service_name", json!(row.service.as_str())),
         ("status", json!(service_word(row).replace(' ', "_"))),
@@ -243,7 +243,7 @@ fn live_json(live: &Live) -> Value {
     ])
 }
 
-fn event_json(event: &Event) -> Value {
+pub(super) fn event_json(event: &Event) -> Value {
     object(vec![
         ("at", json!(rfc3339(event.at))),
         ("kind", json!(event.kind.as_str())),

@@ -148,6 +148,8 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/about", pages::about::json_answer),
     page("/api", pages::api::answer),
     data("/api/openapi.json", pages::api::description_answer),
+    page("/events", pages::events::answer),
+    data("/api/v1/events", pages::events::json_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),

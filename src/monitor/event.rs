@@ -34,7 +34,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind, in the order of the stored form.
-    const ALL: [Self; 8] = [
+    pub const ALL: [Self; 8] = [
         Self::Appliance,
         Self::Service,
         Self::Disk,

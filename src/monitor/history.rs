@@ -205,9 +205,9 @@ impl History {
             .collect()
     }
 
-    /// The events that happened last, newest first.
-    pub(super) fn events(&self, limit: usize) -> Vec<Event> {
-        self.read(|database| tables::events(database, limit))
+    /// The events that happened last up to and at a time, newest first.
+    pub(super) fn events(&self, until: Timestamp, limit: usize) -> Vec<Event> {
+        self.read(|database| tables::events(database, until, limit))
     }
 
     /// The phones as they were last written.

@@ -442,16 +442,19 @@ impl Monitor {
 
     /// The events that happened last, newest first.
     pub fn events(&self, limit: usize) -> Vec<Event> {
+        self.events_until(Timestamp::MAX, limit)
+    }
+
+    /// The events that happened last up to and at a time, newest first. At most `limit` rows are read.
+    pub fn events_until(&self, until: Timestamp, limit: usize) -> Vec<Event> {
         // What waits is newer than what is written.
         let mut events: Vec<Event> = {
             let memory = self.memory();
             let waiting = memory.events.iter().rev();
-            waiting
-                .chain(memory.being_written.iter().rev())
-                .cloned()
-                .collect()
+            let waiting = waiting.chain(memory.being_written.iter().rev());
+            waiting.filter(|event| event.at <= until).cloned().collect()
         };
-        for event in self.history.events(limit) {
+        for event in self.history.events(until, limit) {
             // What is being written may be there already.
             if !events.contains(&event) {
                 events.push(event);

@@ -36,7 +36,7 @@ fn factory(name: &str) -> Factory {
 
 /// Routes with what may stand for `{}`.
 fn routes() -> impl Iterator<Item = (&'static Route, &'static str)> {
-    let parts = ["1", "2019-12-31", "librarian"];
+    let parts = ["1", "2019-12-31", "librarian", "librarian.svg"];
     ROUTES.iter().flat_map(move |route| {
         let count = if route.path.ends_with("{}") {
             parts.len()

@@ -2,6 +2,7 @@
 
 pub mod about;
 pub mod api;
+pub mod events;
 pub mod overview;
 pub mod photo;
 pub mod photos;
@@ -36,6 +37,9 @@ pub(super) const NAME_LIMIT: usize = 56;
 
 /// Characters of a reason on the page.
 pub(super) const REASON_LIMIT: usize = 240;
+
+/// Bytes of markup that a page spends on a list whose length is bounded by nothing else.
+pub(super) const LIST_ROOM: usize = 40 * 1024;
 
 /// The `Content-Security-Policy`: our style and script by their hashes, nothing else from anywhere.
 pub static CONTENT_SECURITY_POLICY: LazyLock<String> = LazyLock::new(|| {
@@ -73,6 +77,7 @@ const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/photos", "Photos"),
     ("/storage", "Storage"),
+    ("/events", "Events"),
     ("/about", "About"),
 ];
 
@@ -223,6 +228,13 @@ pub(super) fn shortened(text: &str, limit: usize) -> String {
     let head: String = text.chars().take(limit - tail - 1).collect();
     let end: String = text.chars().skip(count - tail).collect();
     format!("{head}…{end}")
+}
+
+/// Bytes of a text as markup.
+pub(super) fn markup_len(text: &str) -> usize {
+    let escaped = text.bytes().filter(|byte| b"<>&\"".contains(byte)).count();
+    // `&quot;` is the longest.
+    text.len() + escaped * 5
 }
 
 /// RFC 4648 base64, as the policy wants its hashes.

@@ -465,7 +465,12 @@ fn search(view: &PhotosView) -> Markup {
     }
 }
 
-fn choice(words: &str, name: &str, chosen: Option<&str>, choices: &[(String, String)]) -> Markup {
+pub(super) fn choice(
+    words: &str,
+    name: &str,
+    chosen: Option<&str>,
+    choices: &[(String, String)],
+) -> Markup {
     if choices.is_empty() && chosen.is_none() {
         return html! {};
     }

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test takes its folders away")]
 
 mod api;
+mod events;
 mod pages;
 mod server;
 
@@ -249,14 +250,68 @@ fn gathered(ledger: Option<&Ledger>) -> Overview {
 /// The overview, as its owner sees it.
 fn shown(overview: &Overview, refresh: u32) -> String {
     let frame = Frame {
-        path: "/",
-        query: "",
         refresh,
+        ..frame("/")
+    };
+    overview::page(overview, &frame).into_string()
+}
+
+static UTC: TimeZone = TimeZone::UTC;
+
+/// What is around a page that its owner sees, without refresh.
+fn frame(path: &str) -> Frame<'_> {
+    Frame {
+        path,
+        query: "",
+        refresh: 0,
         visitor: Visitor::Owner,
         token: "form-token".to_owned(),
         is_signed_in: true,
         now: now(),
-        zone: &TimeZone::UTC,
-    };
-    overview::page(overview, &frame).into_string()
+        zone: &UTC,
+    }
+}
+
+/// Text that would like to be markup.
+const EVIL: &str = "<script>alert(1)</script>&\"'\u{202e}<img src=x onerror=alert(2)>";
+
+/// The page is well-formed, small, and none of its texts became markup; gives back what a text browser shows.
+fn sound(html: &str) -> String {
+    assert!(!html.contains("<img"), "a text became markup");
+    assert!(!html.contains(" style=\""), "the policy would refuse it");
+    assert_eq!(html.matches("<script").count(), 1, "ours alone");
+    assert_eq!(html.matches("<h1").count(), 1);
+    assert_eq!(
+        html.matches("<table").count(),
+        html.matches("<caption>").count()
+    );
+    assert!(html.len() < 60 * 1024, "{} bytes", html.len());
+    pages::checked_text(html)
+}
+
+/// What the page holds, as it was looked at and kept in `tests/data/pages/NAME.html`. Where the environment variable
+/// `PHOTO_FACTORY_SNAPSHOTS` is set, it is kept anew: look at what changed.
+fn is_as_kept(name: &str, html: &str) {
+    let (_, main) = html.split_once("<main").unwrap();
+    let (main, _) = main.split_once("</main>").unwrap();
+    let main = format!("<main{main}</main>\n").replace("><", ">\n<");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/data/pages")
+        .join(name)
+        .with_extension("html");
+    if std::env::var_os("PHOTO_FACTORY_SNAPSHOTS").is_some() {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, &main).unwrap();
+    }
+    let kept = std::fs::read_to_string(&file).unwrap_or_default();
+    let differs = kept
+        .lines()
+        .zip(main.lines())
+        .position(|(kept, now)| kept != now);
+    assert!(
+        kept == main,
+        "{name} differs from {} from line {} on",
+        file.display(),
+        differs.unwrap_or_else(|| kept.lines().count().min(main.lines().count())) + 1
+    );
 }

@@ -467,11 +467,23 @@ fn rollups(database: &Database, table: Bytes, from: i64, to: i64) -> Result<Roll
     Ok(rows)
 }
 
-pub(super) fn events(database: &Database, limit: usize) -> Result<Vec<Event>, Fault> {
+pub(super) fn events(
+    database: &Database,
+    until: Timestamp,
+    limit: usize,
+) -> Result<Vec<Event>, Fault> {
     let transaction = database.begin_read()?;
     let table = transaction.open_table(EVENTS)?;
     let mut events = Vec::new();
-    for row in table.iter()?.rev().take(limit) {
+    let (first, last) = (
+        Key(i64::MIN, 0).bytes(),
+        Key(until.as_millisecond(), u16::MAX).bytes(),
+    );
+    for row in table
+        .range(first.as_slice()..=last.as_slice())?
+        .rev()
+        .take(limit)
+    {
         let (key, value) = row?;
         events.extend(Event::parsed(Key::of(key.value())?.time(), value.value()));
     }
@@ -481,7 +493,7 @@ pub(super) fn events(database: &Database, limit: usize) -> Result<Vec<Event>, Fa
 /// The keys of incidents whose last event opened them.
 pub(super) fn open_incidents(database: &Database) -> Result<Vec<String>, Fault> {
     let mut last: Vec<(String, Turn)> = Vec::new();
-    for event in events(database, INCIDENT_EVENTS)? {
+    for event in events(database, Timestamp::MAX, INCIDENT_EVENTS)? {
         if event.turn != Turn::News && last.iter().all(|(key, _)| *key != event.key) {
             last.push((event.key, event.turn));
         }
