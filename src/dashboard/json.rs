@@ -59,6 +59,7 @@ impl Overview {
             },
             "activity": {
                 "state": self.activity.state,
+                "paused_until": self.activity.paused_until.map(rfc3339),
                 "trouble": self.activity.trouble,
                 "current": self.activity.current,
                 "done_in_this_run": self.activity.run.map(|(_, done)| done),
@@ -166,6 +167,7 @@ fn verified_json(verified: &Verified) -> Value {
         "last_round": verified.last.map(|(at, files)| json!({ "at": rfc3339(at), "files": files })),
         "files": verified.files,
         "of": verified.of,
+        "at_once": verified.at_once,
         "problems": verified.problems(),
         "findings": findings,
     })
