@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the daemon's clock is here")]
 
+mod act;
 mod alerts;
 mod beats;
 mod others;
@@ -112,8 +113,8 @@ pub fn run(config: Config, started: impl FnOnce(&str)) -> Result<(), RunError> {
         let is_busy = move || progress.under_way.load(Ordering::Relaxed) > 0;
         Background::start(&factory.config, &factory.ledger, is_busy, now)
     };
-    let server = Server::start(site(&factory, &line, &monitor, verification.said()))
-        .map_err(RunError::Serve)?;
+    let server =
+        Server::start(site(&factory, &line, &monitor, &verification)).map_err(RunError::Serve)?;
     log::info!(
         "taking {}, the page is at {}",
         factory.config.inbox.display(),
@@ -217,17 +218,24 @@ impl Services {
     }
 }
 
-fn site(factory: &Factory, line: &Arc<Line>, monitor: &Arc<Monitor>, verified: Saying) -> Site {
+fn site(
+    factory: &Factory,
+    line: &Arc<Line>,
+    monitor: &Arc<Monitor>,
+    verification: &Background,
+) -> Site {
     let (config, ledger) = (Arc::clone(&factory.config), Arc::downgrade(&factory.ledger));
     let (line, monitor, started_at) = (Arc::clone(line), Arc::clone(monitor), now());
     let own_ledger = ledger.clone();
+    let verified = verification.said();
+    let (acting, asking) = (Arc::clone(&line), verification.asking());
     let notices = factory.notices.clone();
     Site {
         config: Arc::clone(&config),
         ledger,
         monitor: Arc::clone(&monitor),
         access: Access::new(&config),
-        act: Box::new(|_| String::new()),
+        act: Box::new(move |action| act::act(action, &acting, &asking)),
         now,
         overview: Box::new(move || {
             let mut activity = activity(&config, &line, &monitor, started_at);
@@ -254,10 +262,19 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
     let trouble = line.trouble(Instant::now());
     let depth = progress.depth();
     // For lack of room the large files may wait while the small ones go on.
+    let paused_until = line.rests_until(Instant::now());
     let is_paused = trouble.is_some()
+        || paused_until.is_some()
         || (watch.full().is_some() && progress.under_way.load(Ordering::Relaxed) == 0);
     let trouble = trouble.or_else(|| watch.full());
-    let mut notices: Vec<String> = monitor.notice().into_iter().collect();
+    let mut notices: Vec<String> = Vec::new();
+    if let Some(until) = paused_until {
+        notices.push(format!(
+            "Filing is paused, as you asked, until {}. Photos wait in the inbox, and nothing is lost; \u{201c}Go on\u{201d} under Problems ends it at once.",
+            act::hour(line, until)
+        ));
+    }
+    notices.extend(monitor.notice());
     if config.worker.is_none() {
         notices.push(
             "The metadata worker (photo-factory-exif) is missing, so some formats are dated by their name or file time: install the package again."
@@ -296,6 +313,7 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
         started_at: Some(started_at),
         storage_free: watch.space().map(|space| space.free),
         trouble,
+        paused_until,
         notices,
         verified: None,
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use smol::Timer;
 
-use super::now;
+use super::{act, now};
 use crate::asset::{bytes_text, shown};
 use crate::blocking::unblock;
 use crate::dashboard::client::{self, Answer};
@@ -42,7 +42,10 @@ pub(super) async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
         (Status::Up | Status::Degraded(_), Some(path)) if depth > 0 => {
             format!("filing {}", shown(&path))
         }
-        (Status::Up, _) => "watching the inbox".to_owned(),
+        (Status::Up, _) => match line.rests_until(Instant::now()) {
+            Some(until) => format!("paused by the owner until {}", act::hour(line, until)),
+            None => "watching the inbox".to_owned(),
+        },
         _ => "waiting".to_owned(),
     };
     let report = Report::from(status).doing(task).with_queue(depth);
@@ -90,9 +93,12 @@ const FILE: &str = "its file";
 const TASK: &str = "its task";
 
 fn status(line: &Line) -> Status {
+    // The first file after a long rest has not been under way since before it.
+    let began = line.progress.run().map(|(since, _)| since);
     let idle = line
         .progress
         .moved()
+        .max(began)
         .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
     let watch = line.vault.watch();
     let away = line.source_away();

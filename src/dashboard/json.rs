@@ -104,6 +104,10 @@ impl Overview {
     fn activity_json(&self) -> Value {
         object(vec![
             ("state", json!(self.activity.state)),
+            (
+                "paused_until",
+                json!(self.activity.paused_until.map(rfc3339)),
+            ),
             ("trouble", json!(self.activity.trouble)),
             ("current", json!(self.activity.current)),
             (
@@ -229,6 +233,7 @@ fn verified_json(verified: &Verified) -> Value {
         ),
         ("files", json!(verified.files)),
         ("of", json!(verified.of)),
+        ("at_once", json!(verified.at_once)),
         ("problems", json!(verified.problems())),
         ("findings", json!(findings)),
     ])

@@ -44,6 +44,8 @@ pub struct Activity {
     pub trouble: Option<String>,
     /// Bytes free on the disk of the originals.
     pub storage_free: Option<u64>,
+    /// Until when the owner wants no photo to be taken, if so.
+    pub paused_until: Option<Timestamp>,
     /// What the owner should know or do, whole sentences: another disk under Storage, a metadata worker that is missing, …
     pub notices: Vec<String>,
     /// What the verification of the originals found; `None`: it is switched off.

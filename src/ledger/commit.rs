@@ -210,7 +210,7 @@ impl<'txn> Books<'txn> {
 
     fn note_problem(&mut self, left: &Left) -> Result<(), Trouble> {
         if !matches!(left.why, LeftBecause::Kept(_)) {
-            let key = tables::problem_key(left);
+            let key = tables::problem_key(left.since, &left.inbox_path);
             self.problems.insert(key.as_slice(), [].as_slice())?;
             self.add("left", 1);
         }
@@ -346,7 +346,7 @@ impl<'txn> Books<'txn> {
         self.left.remove(path)?;
         if !matches!(before.why, LeftBecause::Kept(_)) {
             self.problems
-                .remove(tables::problem_key(&before).as_slice())?;
+                .remove(tables::problem_key(before.since, &before.inbox_path).as_slice())?;
             self.add("left", -1);
         }
         self.changed = true;

@@ -8,6 +8,7 @@ use redb::{ReadTransaction, ReadableTable, ReadableTableMetadata};
 
 use super::commit::{captured_key, ingested_key};
 use super::error::Trouble;
+use super::left::problems;
 use super::record::{decode_asset, decode_left};
 use super::tables::{self, Key, find, row};
 use super::{Ledger, LedgerError, Totals};
@@ -102,16 +103,8 @@ impl Ledger {
     /// Files left in the inbox: the problems first, the newest of them first; then those kept on purpose, by path.
     pub fn all_left(&self, limit: usize) -> Result<Vec<Left>, LedgerError> {
         self.read(|txn| {
-            let left = txn.open_table(tables::LEFT)?;
-            let mut found = Vec::new();
-            for entry in txn.open_table(tables::PROBLEMS)?.iter()?.take(limit) {
-                let entry = entry?;
-                let path = tables::path_in_problem(entry.0.value());
-                if let Some(bytes) = left.get(path)? {
-                    found.push(decode_left(path, bytes.value())?);
-                }
-            }
-            for entry in left.iter()? {
+            let mut found = problems(txn, &[], limit)?;
+            for entry in txn.open_table(tables::LEFT)?.iter()? {
                 if found.len() >= limit {
                     break;
                 }

@@ -10,6 +10,7 @@ mod file;
 mod fold;
 mod intend;
 mod journal;
+mod left;
 mod lookups;
 mod names;
 mod photos;

@@ -4,13 +4,14 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use redb::{ReadTransaction, ReadableTable, TableDefinition, WriteTransaction};
 use sha2::{Digest, Sha256};
 
 use super::error::Trouble;
 use super::record::decode_asset;
-use crate::asset::{Asset, AssetId, FileHash, Kind, Left, shot_key};
+use crate::asset::{Asset, AssetId, FileHash, Kind, shot_key};
 
 /// The format of the ledgers written now; see FORMAT.md.
 pub(super) const FORMAT: u64 = 2;
@@ -222,11 +223,10 @@ pub(super) fn day_of_number(number: u32) -> Option<Date> {
     Date::new(year, month, day).ok()
 }
 
-/// The key in [`PROBLEMS`] of a left file.
-pub(super) fn problem_key(left: &Left) -> Vec<u8> {
-    let up = left.since.as_millisecond().cast_unsigned() ^ (1 << 63);
-    let path = left.inbox_path.as_os_str().as_bytes();
-    [&(!up).to_be_bytes(), path].concat()
+/// The key in [`PROBLEMS`] of a file that was left at that time.
+pub(super) fn problem_key(since: Timestamp, inbox_path: &Path) -> Vec<u8> {
+    let up = since.as_millisecond().cast_unsigned() ^ (1 << 63);
+    [&(!up).to_be_bytes(), inbox_path.as_os_str().as_bytes()].concat()
 }
 
 /// The inbox path in such a key.

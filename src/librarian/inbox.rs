@@ -91,7 +91,8 @@ impl Inbox {
         let mut next_rescan = Instant::now();
         loop {
             let now = Instant::now();
-            let everything = self.wanted.everything.swap(false, Ordering::AcqRel);
+            let mut everything = self.wanted.everything.swap(false, Ordering::AcqRel);
+            everything |= self.line.has_rested(now);
             let (folders, trees, next_look) = self.wanted.due(now);
             if everything || now >= next_rescan {
                 let presence = self.presence().await;
@@ -123,7 +124,8 @@ impl Inbox {
                 self.look(folder, false, &ready).await;
             }
             if folders.is_empty() && trees.is_empty() {
-                let until = next_look.map_or(next_rescan, |look| look.min(next_rescan));
+                let ends = [next_look, *self.line.rest_end()];
+                let until = ends.into_iter().flatten().fold(next_rescan, Instant::min);
                 let woken = async { self.wanted.woken.recv().await.unwrap_or_default() };
                 let timed = async {
                     Timer::at(until).await;

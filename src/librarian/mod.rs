@@ -9,6 +9,7 @@ pub mod inbox;
 pub mod journey;
 pub mod kind;
 pub mod metadata;
+mod owner;
 pub mod progress;
 mod restless;
 pub mod settle;
@@ -132,6 +133,8 @@ pub struct Line {
     ledger_full: Mutex<Option<String>>,
     /// Why the source can't be looked at.
     source_away: Mutex<Option<String>>,
+    /// Until when the owner wants nothing new to be begun. In memory only: a restart goes on.
+    rest_end: Mutex<Option<Instant>>,
     /// Until when it is certain that the phones keep their copies of what is cleared.
     copies_stay_until: Mutex<Option<Instant>>,
     uncleared: uncleared::Uncleared,
@@ -185,6 +188,7 @@ impl Line {
             under_way: Mutex::default(),
             ledger_full: Mutex::default(),
             source_away: Mutex::default(),
+            rest_end: Mutex::default(),
             copies_stay_until: Mutex::default(),
             uncleared: uncleared::Uncleared::default(),
             restless: restless::Restless::default(),
@@ -224,6 +228,9 @@ impl Line {
         let watch = self.vault.watch();
         if let Some(trouble) = self.trouble(now) {
             return Some(trouble);
+        }
+        if self.rests_until(now).is_some() {
+            return Some("The owner has paused it.".to_owned());
         }
         if watch.standing(now) == Standing::NotAsked {
             return Some("Storage was not looked at yet.".to_owned());

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
+use super::asking::Asking;
 use super::record::{Kept, Last, Part, Record};
 use super::{Checked, Finding, Pace, What, check, folders, row, stands, strangers};
 use crate::asset::{AssetId, Original, is_litter, shown};
@@ -30,6 +31,10 @@ const SHORTEST_SLEEP: Duration = Duration::from_millis(100);
 const WHILE_BUSY: Duration = Duration::from_secs(1);
 /// What is only progress is written no more often than this: a memory card wears.
 const SAVE_EVERY: Duration = Duration::from_secs(3600);
+/// In a round that was asked for, what weighs so much is read between two looks at the findings.
+const ASKED_SHARE: u64 = 256 << 20;
+/// A round that was asked for and can't go on is tried again after so long.
+const ASKED_AGAIN: Duration = Duration::from_secs(10);
 /// Rows read at a time.
 const ROWS: usize = 64;
 /// Folders looked through at a time.
@@ -56,6 +61,8 @@ pub struct Verified {
     pub findings: Vec<(Finding, Timestamp)>,
     /// Findings beyond those.
     pub more: u64,
+    /// Whether the owner asked for this round: then it is read at once, and not over those days.
+    pub at_once: bool,
 }
 
 impl Verified {
@@ -78,6 +85,7 @@ impl Verified {
                 .map(|kept| (kept.finding(), at(kept.since)))
                 .collect(),
             more: record.more,
+            at_once: record.is_asked_for,
         }
     }
 
@@ -103,6 +111,7 @@ impl Verified {
 /// The running verification.
 pub struct Background {
     said: Arc<Mutex<Option<Verified>>>,
+    is_asked: Arc<AtomicBool>,
     halt: Arc<AtomicBool>,
     thread: Option<thread::Thread>,
     ended: Receiver<()>,
@@ -119,6 +128,7 @@ impl Background {
         let (end, ended) = channel();
         let mut background = Self {
             said: Arc::default(),
+            is_asked: Arc::default(),
             halt: Arc::default(),
             thread: None,
             ended,
@@ -137,6 +147,7 @@ impl Background {
             is_changed: false,
             has_news: false,
             said: Arc::clone(&background.said),
+            is_asked: Arc::clone(&background.is_asked),
             halt: Arc::clone(&background.halt),
             is_busy: Box::new(is_busy),
             now,
@@ -158,6 +169,11 @@ impl Background {
     /// What the page says; `None`: it is switched off. Never waits for a disk.
     pub fn said(&self) -> Saying {
         Saying(Arc::clone(&self.said))
+    }
+
+    /// By which a round can be asked for.
+    pub fn asking(&self) -> Asking {
+        Asking::new(self.said(), &self.is_asked, self.thread.clone())
     }
 
     /// Ends it, at once.
@@ -223,6 +239,7 @@ struct Work {
     /// Whether it should be written now.
     has_news: bool,
     said: Arc<Mutex<Option<Verified>>>,
+    is_asked: Arc<AtomicBool>,
     halt: Arc<AtomicBool>,
     is_busy: Box<dyn Fn() -> bool + Send>,
     now: fn() -> Timestamp,
@@ -242,11 +259,19 @@ impl Work {
         }
         let sleep = (self.every / SLEEPS).clamp(SHORTEST_SLEEP, LONGEST_SLEEP);
         let mut counted = Instant::now();
-        while self.rest(sleep) {
+        let mut next = self.next_sleep(sleep, true);
+        while self.sleep(next) {
+            if self.is_asked.swap(false, Ordering::SeqCst) {
+                self.begin_round();
+                self.record.is_asked_for = true;
+                self.say();
+            }
             while (self.is_busy)() && self.rest(WHILE_BUSY) {}
             self.record.elapsed_seconds += counted.elapsed().as_secs_f64();
             counted = Instant::now();
-            match self.slice() {
+            let sliced = self.slice();
+            next = self.next_sleep(sleep, sliced.is_ok());
+            match sliced {
                 Ok(()) | Err(Cut::Halted) => {}
                 Err(Cut::Disk(error)) => log::debug!("verification waits: {error}"),
                 Err(Cut::Ledger(error)) => log::debug!("verification waits: {error}"),
@@ -257,12 +282,30 @@ impl Work {
         self.save(true);
     }
 
+    /// How long to sleep before the next slice.
+    fn next_sleep(&self, sleep: Duration, goes_well: bool) -> Duration {
+        match (self.record.is_asked_for, goes_well) {
+            (true, true) => Duration::ZERO,
+            (true, false) => sleep.min(ASKED_AGAIN),
+            (false, _) => sleep,
+        }
+    }
+
+    /// Sleeps until it is time, or a round is asked for. `false`: it is to end.
+    fn sleep(&self, time: Duration) -> bool {
+        self.rest_unless(time, || self.is_asked.load(Ordering::SeqCst))
+    }
+
     /// Sleeps. `false`: it is to end.
     fn rest(&self, time: Duration) -> bool {
+        self.rest_unless(time, || false)
+    }
+
+    fn rest_unless(&self, time: Duration, is_woken: impl Fn() -> bool) -> bool {
         let until = Instant::now() + time;
         while !self.is_halted() {
             let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            if left.is_zero() || is_woken() {
                 return true;
             }
             thread::park_timeout(left);
@@ -283,7 +326,11 @@ impl Work {
         self.total = totals.assets;
         let whole = totals.bytes + totals.assets * FILE_WEIGHT;
         let passed = self.record.elapsed_seconds / self.every.as_secs_f64();
-        let due = share(whole, passed);
+        let due = if self.record.is_asked_for {
+            self.record.weight.saturating_add(ASKED_SHARE)
+        } else {
+            share(whole, passed)
+        };
         if self.record.part == Part::Done && passed >= 1.0 {
             self.begin_round();
             return Ok(());
@@ -320,6 +367,8 @@ impl Work {
                 if self.record.cursor > 0 {
                     self.record.part = Part::Strangers;
                     self.is_changed = true;
+                } else {
+                    self.record.is_asked_for = false;
                 }
                 return Ok(());
             }
@@ -369,6 +418,7 @@ impl Work {
         }
         if is_last {
             self.record.part = Part::Done;
+            self.record.is_asked_for = false;
             self.record.last = Some(Last {
                 at: (self.now)().as_second(),
                 files: self.record.files,

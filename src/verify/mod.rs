@@ -13,6 +13,7 @@
 //! An original is called missing or unreadable only while Storage itself is there ([`stands`]): a disk that was unplugged
 //! has lost nothing.
 
+pub mod asking;
 pub mod background;
 mod pace;
 mod record;

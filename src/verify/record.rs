@@ -45,6 +45,9 @@ pub(super) struct Record {
     pub(super) findings: Vec<Kept>,
     /// Findings beyond those kept.
     pub(super) more: u64,
+    /// Whether the owner asked for this round: it does not wait for its share of the days.
+    #[serde(default)]
+    pub(super) is_asked_for: bool,
 }
 
 /// The last whole round.

@@ -224,13 +224,15 @@ fn verified(overview: &Overview) -> Markup {
 /// How far the present round is.
 pub fn round_text(verified: &Verified) -> String {
     let days = verified.days;
-    let within = if days < 1.0 {
-        "a day".to_owned()
+    let goes_on = if verified.at_once {
+        "you asked for it, so it goes on without a break while nothing is filed".to_owned()
+    } else if days < 1.0 {
+        "all are within a day".to_owned()
     } else {
-        format!("{days:.0} days")
+        format!("all are within {days:.0} days")
     };
     format!(
-        "{} of {} files in Originals were read again and compared in this round; all are within {within}.",
+        "{} of {} files in Originals were read again and compared in this round; {goes_on}.",
         grouped(verified.files),
         grouped(verified.of)
     )
