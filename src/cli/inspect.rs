@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::Ended;
 use crate::appliance::now;
-use crate::asset::{Asset, AssetId, LeftBecause, lossy, shown};
+use crate::asset::{Asset, AssetId, LeftBecause, in_order, lossy, shown};
 use crate::config::Config;
 use crate::dashboard::client::{self, Answer};
 use crate::disk::{EntryIs, Source};
@@ -118,11 +118,10 @@ pub fn dry_run(
             json!({"summary": {"dry_run": true, "files": files, "decisions": counts}})
         );
     } else {
-        let mut counts: Vec<_> = counts
+        let counts = counts
             .into_iter()
-            .map(|(decision, count)| format!("{count} {decision}"))
-            .collect();
-        counts.sort();
+            .map(|(decision, count)| format!("{count} {decision}"));
+        let counts = in_order(counts, String::clone);
         let counts = if counts.is_empty() {
             "nothing to do".to_owned()
         } else {

@@ -1,5 +1,6 @@
 //! What the monitor knows, as parts of the page: services by heartbeat and by what is seen now, what happened, phones, the board.
 
+use std::cmp::Reverse;
 use std::time::Duration;
 
 use jiff::civil::Date;
@@ -8,7 +9,7 @@ use maud::{Markup, html};
 use super::overview::{Overview, ago, grouped, service_word};
 use super::pages::{NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
 use super::request::encoded;
-use crate::asset::{bytes_text, rfc3339};
+use crate::asset::{bytes_text, in_order, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
 use crate::monitor::event::{Event, Turn};
 use crate::monitor::rollup::Rollup;
@@ -262,11 +263,10 @@ pub(super) fn event_word(event: &Event) -> &'static str {
 }
 
 pub(super) fn phones(overview: &Overview) -> Markup {
-    let mut phones: Vec<_> = overview.seen.phones.iter().collect();
-    if phones.is_empty() {
+    if overview.seen.phones.is_empty() {
         return html! {};
     }
-    phones.sort_unstable_by_key(|(_, phone)| std::cmp::Reverse(phone.last));
+    let phones = in_order(&overview.seen.phones, |(_, phone)| Reverse(phone.last));
     html! {
         section #phones aria-labelledby="h-phones" {
             h2 #h-phones { "Phones" }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp};
 
-use crate::asset::{Asset, Left, LeftBecause, lossy};
+use crate::asset::{Asset, Left, LeftBecause, in_order, lossy};
 use crate::ledger::{Ledger, LedgerError};
 use crate::monitor::{Seen, ServiceRow, Status};
 use crate::verify::background::Verified;
@@ -217,8 +217,8 @@ impl Overview {
             guessed_dates: totals.guessed_dates,
         });
         let kinds = totals.per_kind.iter();
-        self.kinds = kinds.map(|(kind, count)| (kind.as_str(), *count)).collect();
-        self.kinds.sort_by_key(|&(_, count)| Reverse(count));
+        let kinds = kinds.map(|(kind, count)| (kind.as_str(), *count));
+        self.kinds = in_order(kinds, |&(_, count)| Reverse(count));
         self.left = totals.left;
         self.newest = ledger.newest(NEWEST)?;
         let left = ledger.all_left(PROBLEMS)?;

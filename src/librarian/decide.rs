@@ -16,7 +16,7 @@ use super::kind::Told;
 use super::{date, sidecar};
 use crate::asset::{
     Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, LeftBecause, Metadata, day_folder,
-    shot_key, split_name,
+    in_order, shot_key, split_name,
 };
 use crate::ledger::{Draft, Ledger, LedgerError, Pairing, Shot};
 
@@ -106,7 +106,7 @@ pub fn decide(
             Told::Media(kind) => media.push((index, *kind)),
         }
     }
-    let mut taken: Vec<Taken> = media
+    let taken: Vec<Taken> = media
         .into_iter()
         .map(|(file, kind)| Taken {
             file,
@@ -120,7 +120,9 @@ pub fn decide(
             .get(photo.file)
             .is_none_or(|file| file.metadata.content_id.is_none())
     };
-    taken.sort_by_key(|photo| (rank(photo.kind), has_no_id(photo), photo.file));
+    let mut taken = in_order(taken, |photo| {
+        (rank(photo.kind), has_no_id(photo), photo.file)
+    });
     while !taken.is_empty() {
         let leader = taken.remove(0);
         let (partners, rest) = taken
@@ -347,10 +349,10 @@ fn known_home(
         filed.extend(ledger.by_content_id(content_id)?);
     }
     // The same identifier before the same name and time.
-    filed.sort_by_key(|asset| {
-        asset.content_id.is_none() || asset.content_id != file.metadata.content_id
+    let (same, others): (Vec<_>, Vec<_>) = filed.into_iter().partition(|asset| {
+        asset.content_id.is_some() && asset.content_id == file.metadata.content_id
     });
-    let partner = filed.into_iter().find(|asset| {
+    let partner = same.into_iter().chain(others).find(|asset| {
         asset.kind != Kind::Sidecar
             && may_pair(asset.kind, kind)
             && belong_together(

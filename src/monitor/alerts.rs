@@ -22,6 +22,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use super::event::Turn;
+use crate::asset::in_order;
 use crate::config::alerts::{SecretFile, Target};
 use crate::courier::Courier;
 use outbox::{Outbox, Saved};
@@ -112,8 +113,8 @@ impl Alerts {
     /// Keys of the incidents that have begun and not ended, in order. After a restart, those that are over by now are to be
     /// reported as closed, and those that last once more as opened: a target that is new does not know of them.
     pub fn open_keys(&self) -> Vec<&str> {
-        let mut keys: Vec<_> = self.outboxes.iter().flat_map(Outbox::open_keys).collect();
-        keys.sort_unstable();
+        let keys = self.outboxes.iter().flat_map(Outbox::open_keys);
+        let mut keys = in_order(keys, |key| *key);
         keys.dedup();
         keys
     }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::photos::choice;
 use super::{Frame, LIST_ROOM, REASON_LIMIT, capitalised, clock, markup_len, shortened};
+use crate::asset::in_order;
 use crate::dashboard::health::{event_mark, event_word, time_text};
 use crate::dashboard::json::{event_json, object};
 use crate::dashboard::reply::Reply;
@@ -112,9 +113,10 @@ impl EventsView {
             until: Timestamp::MAX,
             skip: 0,
         });
-        let mut looked_at = monitor.events_until(from.until, ROWS);
         // What was made under a doubtful clock lies between the others.
-        looked_at.sort_by_key(|event| Reverse(event.at));
+        let looked_at = in_order(monitor.events_until(from.until, ROWS), |event| {
+            Reverse(event.at)
+        });
         let open = match asked {
             None => monitor.open_incidents(""),
             Some(_) => Vec::new(),

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::{Frame, capitalised};
-use crate::asset::{Kind, bytes_text};
+use crate::asset::{Kind, bytes_text, in_order};
 use crate::config::Reserve;
 use crate::dashboard::json::object;
 use crate::dashboard::overview::{Overview, grouped};
@@ -351,8 +351,7 @@ fn kinds(view: &StorageView) -> Markup {
         .map(|(_, _, bytes)| *bytes)
         .max()
         .unwrap_or(1);
-    let mut kinds = view.kinds.clone();
-    kinds.sort_unstable_by_key(|(_, _, bytes)| std::cmp::Reverse(*bytes));
+    let kinds = in_order(&view.kinds, |(_, _, bytes)| std::cmp::Reverse(*bytes));
     let rows = kinds.iter().map(|(kind, files, bytes)| {
         (
             capitalised(kind.as_str()),

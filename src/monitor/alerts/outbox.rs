@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::message::{Item, Message, Told};
 use super::quiet::is_quiet;
 use super::{Incident, Moment};
+use crate::asset::in_order;
 use crate::config::alerts::Target;
 use crate::monitor::event::Turn;
 use crate::monitor::shortened;
@@ -228,7 +229,9 @@ impl Outbox {
             return None;
         }
         // What is urgent and what is new first: the message may not hold all.
-        items.sort_by_key(|(_, item)| (item.told.rank(), !item.urgent, item.since));
+        let items = in_order(items, |(_, item)| {
+            (item.told.rank(), !item.urgent, item.since)
+        });
         let mut on_its_way = OnItsWay {
             told: Vec::new(),
             news: Vec::new(),
