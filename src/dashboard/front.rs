@@ -26,6 +26,9 @@ use crate::monitor::event::Kind;
 /// It reads two small files before it says that it is ready.
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
+/// The same when it is started again: the end of the appliance waits for it, and has 4 seconds.
+const READY_AGAIN_WITHIN: Duration = Duration::from_secs(2);
+
 /// How often it is seen whether it lives, and whether there is a new certificate.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(5);
 
@@ -73,7 +76,7 @@ impl Front {
             monitor: Arc::clone(&site.monitor),
             now: site.now,
         };
-        let first = plan.started()?;
+        let first = plan.started(READY_WITHIN)?;
         let (stop, stopped) = channel();
         let thread = thread::Builder::new()
             .name("tls".to_owned())
@@ -127,7 +130,7 @@ impl Plan {
                     }
                 }
             }
-            match self.started() {
+            match self.started(READY_AGAIN_WITHIN) {
                 Ok(front) => {
                     running = Some(front);
                     self.tell(None);
@@ -162,7 +165,7 @@ impl Plan {
     }
 
     /// A process that serves, or why there is none.
-    fn started(&self) -> Result<Running, String> {
+    fn started(&self, within: Duration) -> Result<Running, String> {
         let files = files(&self.tls);
         let failed = |error: std::io::Error| {
             format!(
@@ -184,7 +187,7 @@ impl Plan {
             _lifeline: ours.try_clone().map_err(failed)?,
             files,
         };
-        ours.set_read_timeout(Some(READY_WITHIN)).map_err(failed)?;
+        ours.set_read_timeout(Some(within)).map_err(failed)?;
         said(&ours).map(|()| running)
     }
 }

@@ -16,6 +16,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use photo_factory_kernel::memory;
 use sha2::{Digest, Sha256};
 
 use super::gate::slots::network;
@@ -184,6 +185,8 @@ impl Access {
             return Some(Tried::NoPassword);
         }
         let is_right = password::is_right(password, &line);
+        // What trying it took is not needed for long.
+        memory::give_back();
         let (mut known, now) = (self.known(), Instant::now());
         // It may have been changed meanwhile: then what was tried is no longer the password.
         if is_right && known.password.line == line {
