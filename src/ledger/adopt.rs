@@ -115,8 +115,10 @@ impl Books<'_> {
         } else {
             row.id = AssetId(self.next_id);
             self.next_id += 1;
-            self.intents
-                .insert(row.id.0, encode_asset(&row).as_slice())?;
+            self.intents.insert(
+                tables::id_key(row.id.0).as_slice(),
+                encode_asset(&row).as_slice(),
+            )?;
             self.enter(&row)?;
             row
         };

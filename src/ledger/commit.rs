@@ -14,20 +14,20 @@ use super::error::Trouble;
 use super::facets::{self, Facet};
 use super::names::Hints;
 use super::record::{decode_asset, decode_left, encode_asset, encode_left};
-use super::tables::{self, Key};
+use super::tables::{self, ByteTable, Key, id_key, number, set_number};
 use crate::asset::{Asset, AssetId, Kind, Left, LeftBecause, Place, Stage};
 
 /// All tables, open for writing.
 pub(super) struct Books<'txn> {
-    pub(super) assets: Table<'txn, u64, &'static [u8]>,
-    pub(super) intents: Table<'txn, u64, &'static [u8]>,
+    pub(super) assets: ByteTable<'txn>,
+    pub(super) intents: ByteTable<'txn>,
     pub(super) lookup: Table<'txn, (u64, u64), ()>,
     by_time: Table<'txn, (u64, u64), ()>,
-    todo: Vec<Table<'txn, u64, &'static [u8]>>,
-    left: Table<'txn, &'static [u8], &'static [u8]>,
-    problems: Table<'txn, &'static [u8], &'static [u8]>,
-    totals: Table<'txn, &'static str, u64>,
-    meta: Table<'txn, &'static str, u64>,
+    todo: Vec<ByteTable<'txn>>,
+    left: ByteTable<'txn>,
+    problems: ByteTable<'txn>,
+    totals: ByteTable<'txn>,
+    meta: ByteTable<'txn>,
     /// What the totals change by: written once, at the end.
     sums: BTreeMap<String, i64>,
     pub(super) next_id: u64,
@@ -40,7 +40,7 @@ pub(super) struct Books<'txn> {
 impl<'txn> Books<'txn> {
     pub(super) fn open(txn: &'txn WriteTransaction) -> Result<Self, Trouble> {
         let meta = txn.open_table(tables::META)?;
-        let next_id = meta.get("next_id")?.map_or(1, |id| id.value());
+        let next_id = number(&meta, "next_id")?.max(1);
         Ok(Self {
             assets: txn.open_table(tables::ASSETS)?,
             intents: txn.open_table(tables::INTENTS)?,
@@ -68,17 +68,17 @@ impl<'txn> Books<'txn> {
             return Ok(false);
         }
         if self.next_id != self.first_id {
-            self.meta.insert("next_id", self.next_id)?;
+            set_number(&mut self.meta, "next_id", self.next_id)?;
             if self.first_id == 1 {
                 let now = u64::try_from(now.as_millisecond()).unwrap_or_default();
-                self.meta.insert("created", now)?;
+                set_number(&mut self.meta, "created", now)?;
             }
         }
         for (name, change) in std::mem::take(&mut self.sums) {
             if change != 0 {
-                let before = self.totals.get(name.as_str())?.map_or(0, |sum| sum.value());
-                self.totals
-                    .insert(name.as_str(), before.saturating_add_signed(change))?;
+                let before = number(&self.totals, &name)?;
+                let after = before.saturating_add_signed(change);
+                set_number(&mut self.totals, &name, after)?;
             }
         }
         Ok(true)
@@ -114,7 +114,8 @@ impl<'txn> Books<'txn> {
     }
 
     pub(super) fn exists(&self, id: AssetId) -> Result<bool, Trouble> {
-        Ok(self.assets.get(id.0)?.is_some() || self.intents.get(id.0)?.is_some())
+        Ok(self.assets.get(id_key(id.0).as_slice())?.is_some()
+            || self.intents.get(id_key(id.0).as_slice())?.is_some())
     }
 
     fn finish(&mut self, promised: &Asset) -> Result<AssetId, Trouble> {
@@ -136,10 +137,11 @@ impl<'txn> Books<'txn> {
     /// An intent becomes an asset.
     pub(super) fn complete(&mut self, mut asset: Asset) -> Result<(), Trouble> {
         let id = asset.id;
-        self.intents.remove(id.0)?;
+        self.intents.remove(id_key(id.0).as_slice())?;
         // It may have waited in the inbox for a reason that has passed.
         self.forget(&asset.inbox_path)?;
-        self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
+        self.assets
+            .insert(id_key(id.0).as_slice(), encode_asset(&asset).as_slice())?;
         self.derive(&asset)?;
         self.changed = true;
         if let Some(leader) = asset.paired_with {
@@ -161,7 +163,7 @@ impl<'txn> Books<'txn> {
         for stage in Stage::ALL {
             let is_done = asset.stage_done_at[stage as usize].is_some();
             if !is_done && stage.wants(asset.kind, asset.location) {
-                self.todo[stage as usize].insert(id, [].as_slice())?;
+                self.todo[stage as usize].insert(id_key(id).as_slice(), [].as_slice())?;
             }
         }
         self.count(asset);
@@ -186,9 +188,10 @@ impl<'txn> Books<'txn> {
         }
     }
 
-    /// Makes anew, from assets and left files, all that follows from them: their tables are empty.
+    /// Makes, from the rows of format 1 and the left files, all that follows from them: its tables are empty.
     pub(super) fn derive_all(&mut self, txn: &ReadTransaction) -> Result<(), Trouble> {
-        for entry in txn.open_table(tables::ASSETS)?.iter()? {
+        let [rows, _] = tables::ROWS_OF_1;
+        for entry in txn.open_table(rows)?.iter()? {
             let (id, bytes) = entry?;
             match decode_asset(id.value(), bytes.value()) {
                 Ok(asset) => self.derive(&asset)?,
@@ -254,7 +257,7 @@ impl<'txn> Books<'txn> {
     pub(super) fn take_back(&mut self, asset: &Asset) -> Result<(), Trouble> {
         let id = asset.id;
         self.leave_out(asset)?;
-        self.intents.remove(id.0)?;
+        self.intents.remove(id_key(id.0).as_slice())?;
         // Its name is free again.
         self.hints = Hints::default();
         let mut followers = tables::find(&self.lookup, &self.assets, &Key::PairedWith(id))?;
@@ -307,8 +310,9 @@ impl<'txn> Books<'txn> {
             asset.place = Some(place.clone());
         }
         self.change_facets(&asset, &before, &Facet::all_of(&asset));
-        self.todo[stage as usize].remove(id.0)?;
-        self.assets.insert(id.0, encode_asset(&asset).as_slice())?;
+        self.todo[stage as usize].remove(id_key(id.0).as_slice())?;
+        self.assets
+            .insert(id_key(id.0).as_slice(), encode_asset(&asset).as_slice())?;
         self.changed = true;
         Ok(())
     }
@@ -358,10 +362,12 @@ impl<'txn> Books<'txn> {
         let id = asset.id.0;
         let bytes = encode_asset(asset);
         let before = if let Some(before) = tables::row(&self.assets, id)? {
-            self.assets.insert(id, bytes.as_slice())?;
+            self.assets
+                .insert(id_key(id).as_slice(), bytes.as_slice())?;
             before
         } else if let Some(before) = tables::row(&self.intents, id)? {
-            self.intents.insert(id, bytes.as_slice())?;
+            self.intents
+                .insert(id_key(id).as_slice(), bytes.as_slice())?;
             before
         } else {
             return Ok(());

@@ -79,7 +79,8 @@ impl Books<'_> {
             let draft = &shot.members[newcomer.index];
             let asset = draft.to_asset(id, newcomer.paired_with, path, now);
             let bytes = encode_asset(&asset);
-            self.intents.insert(id.0, bytes.as_slice())?;
+            self.intents
+                .insert(tables::id_key(id.0).as_slice(), bytes.as_slice())?;
             // What is answered is what is stored, to the last digit of its times.
             let asset = decode_asset(id.0, &bytes)?;
             self.enter(&asset)?;

@@ -10,7 +10,7 @@ use super::commit::{captured_key, ingested_key};
 use super::error::Trouble;
 use super::left::problems;
 use super::record::{decode_asset, decode_left};
-use super::tables::{self, Key, find, row};
+use super::tables::{self, Key, find, id_key, number, number_in, row};
 use super::{Ledger, LedgerError, Totals};
 use crate::asset::{Asset, AssetId, FileHash, Kind, Left, LeftBecause, Stage};
 
@@ -60,7 +60,7 @@ impl Ledger {
     pub fn page(&self, from: AssetId, limit: usize) -> Result<Vec<Asset>, LedgerError> {
         self.read(|txn| {
             let assets = txn.open_table(tables::ASSETS)?;
-            readable(assets.range(from.0..)?, limit)
+            readable(assets.range(id_key(from.0).as_slice()..)?, limit)
         })
     }
 
@@ -70,7 +70,7 @@ impl Ledger {
             let todo = txn.open_table(tables::TODO[stage as usize])?;
             todo.iter()?
                 .take(limit)
-                .map(|entry| Ok(AssetId(entry?.0.value())))
+                .map(|entry| Ok(AssetId(number_in(entry?.0.value()))))
                 .collect()
         })
     }
@@ -122,9 +122,7 @@ impl Ledger {
     pub fn totals(&self) -> Result<Totals, LedgerError> {
         self.read(|txn| {
             let totals = txn.open_table(tables::TOTALS)?;
-            let sum = |name: &str| -> Result<u64, Trouble> {
-                Ok(totals.get(name)?.map_or(0, |sum| sum.value()))
-            };
+            let sum = |name: &str| number(&totals, name);
             let mut per_kind = Vec::new();
             for kind in Kind::ALL {
                 let count = sum(&format!("kind:{}", kind.as_str()))?;
@@ -175,17 +173,15 @@ impl Ledger {
             if first > last {
                 return Ok(days);
             }
-            for entry in totals.range(first..=last)? {
+            for entry in totals.range(first.as_bytes()..=last.as_bytes())? {
                 let (key, count) = entry?;
-                let number = key
-                    .value()
-                    .rsplit(':')
-                    .next()
-                    .and_then(|day| day.parse().ok());
+                let day = key.value().rsplit(|byte| *byte == b':').next();
+                let day = day.and_then(|day| std::str::from_utf8(day).ok());
+                let number = day.and_then(|day| day.parse().ok());
                 days.extend(
                     number
                         .and_then(tables::day_of_number)
-                        .map(|day| (day, count.value())),
+                        .map(|day| (day, number_in(count.value()))),
                 );
             }
             Ok(days)
@@ -212,7 +208,7 @@ fn readable<'a>(
     entries: impl Iterator<
         Item = Result<
             (
-                redb::AccessGuard<'a, u64>,
+                redb::AccessGuard<'a, &'static [u8]>,
                 redb::AccessGuard<'a, &'static [u8]>,
             ),
             redb::StorageError,
@@ -226,7 +222,7 @@ fn readable<'a>(
             break;
         }
         let (id, bytes) = entry?;
-        match decode_asset(id.value(), bytes.value()) {
+        match decode_asset(number_in(id.value()), bytes.value()) {
             Ok(asset) => found.push(asset),
             Err(Trouble::Record { row, what }) => {
                 log::error!("{row} in the ledger cannot be read: {what}");

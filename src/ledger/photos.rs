@@ -180,9 +180,10 @@ impl Ledger {
         self.read(|txn| {
             let totals = txn.open_table(tables::TOTALS)?;
             let mut found = Vec::new();
-            for entry in totals.range(from..to)?.take(limit) {
+            for entry in totals.range(from.as_bytes()..to.as_bytes())?.take(limit) {
                 let (name, sum) = entry?;
-                found.push((name.value().to_owned(), sum.value()));
+                let name = String::from_utf8_lossy(name.value()).into_owned();
+                found.push((name, tables::number_in(sum.value())));
             }
             Ok(found)
         })
@@ -197,7 +198,7 @@ struct Search<'a> {
     /// The entry after the newest one wanted.
     last: (u64, u64),
     by_time: ReadOnlyTable<(u64, u64), ()>,
-    assets: ReadOnlyTable<u64, &'static [u8]>,
+    assets: ReadOnlyTable<&'static [u8], &'static [u8]>,
     found: Found,
 }
 
@@ -238,16 +239,16 @@ impl Search<'_> {
     /// Looks through the days on which some photo has the facet.
     fn days_with(&mut self, facet: &Facet, txn: &ReadTransaction) -> Result<bool, Trouble> {
         let totals = txn.open_table(tables::TOTALS)?;
-        let has_some = |name: &str| -> Result<bool, Trouble> {
-            Ok(totals.get(name)?.is_some_and(|count| count.value() > 0))
-        };
-        for month in totals.range("month:".."month;")?.rev() {
+        let has_some =
+            |name: &str| -> Result<bool, Trouble> { Ok(tables::number(&totals, name)? > 0) };
+        for month in totals
+            .range(b"month:".as_slice()..b"month;".as_slice())?
+            .rev()
+        {
             let month = month?;
-            let number = month
-                .0
-                .value()
-                .strip_prefix("month:")
-                .and_then(|month| month.parse::<u32>().ok());
+            let name = std::str::from_utf8(month.0.value()).ok();
+            let name = name.and_then(|name| name.strip_prefix("month:"));
+            let number = name.and_then(|month| month.parse::<u32>().ok());
             let Some(day) = number.and_then(|number| tables::day_of_number(number * 100 + 1))
             else {
                 continue;

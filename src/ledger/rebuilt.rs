@@ -49,7 +49,7 @@ impl Ledger {
                 tables::check_all(&txn)?;
                 for entry in txn.open_table(tables::ASSETS)?.iter()? {
                     let (id, bytes) = entry?;
-                    decode_asset(id.value(), bytes.value())?;
+                    decode_asset(tables::number_in(id.value()), bytes.value())?;
                 }
                 Ok(())
             });

@@ -172,7 +172,7 @@ impl Store {
             let recent = lock(&self.last_write).is_some_and(|at| at.elapsed() < PROBE_WRITES_AFTER);
             let txn = begin(database)?;
             let probed = u64::try_from(now.as_millisecond()).unwrap_or_default();
-            txn.open_table(tables::META)?.insert("probed", probed)?;
+            tables::set_number(&mut txn.open_table(tables::META)?, "probed", probed)?;
             if recent {
                 txn.abort()?;
             } else {

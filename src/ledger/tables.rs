@@ -16,24 +16,36 @@ use crate::asset::{Asset, AssetId, FileHash, Kind, shot_key};
 /// The format of the ledgers written now; see FORMAT.md.
 pub(super) const FORMAT: u64 = 2;
 
-pub(super) const ASSETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("assets");
-pub(super) const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
+/// All tables but the two of pairs of numbers have one type: each further pair of types is 30 KB of program.
+pub(super) type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;
+
+pub(super) const ASSETS: Bytes = TableDefinition::new("rows");
+pub(super) const INTENTS: Bytes = TableDefinition::new("promises");
 pub(super) const LOOKUP: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("lookup");
 /// (moment of capture, id): see [`super::facets::moment`].
 pub(super) const BY_TIME: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_time");
-/// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up. Their values are
-/// empty, and of the type that `ASSETS` has: each further pair of types is 30 KB of program.
-pub(super) const TODO: [TableDefinition<'_, u64, &[u8]>; 4] = [
+/// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up. The values are empty.
+pub(super) const TODO: [Bytes; 4] = [
     TableDefinition::new("waiting_geocode"),
     TableDefinition::new("waiting_thumbnail"),
     TableDefinition::new("waiting_face_scan"),
     TableDefinition::new("waiting_backup"),
 ];
-pub(super) const LEFT: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("left");
+pub(super) const LEFT: Bytes = TableDefinition::new("left");
 /// Milliseconds since 1970 counted down, in eight bytes, and the inbox path: the newest first. The values are empty.
-pub(super) const PROBLEMS: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("unsolved");
-pub(super) const TOTALS: TableDefinition<'_, &str, u64> = TableDefinition::new("sums");
-pub(super) const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+pub(super) const PROBLEMS: Bytes = TableDefinition::new("unsolved");
+pub(super) const TOTALS: Bytes = TableDefinition::new("sums");
+pub(super) const META: Bytes = TableDefinition::new("about");
+/// Where ledgers of format 1 said so.
+pub(super) const META_OF_1: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// Their rows.
+pub(super) const ROWS_OF_1: [TableDefinition<'_, u64, &[u8]>; 2] = [
+    TableDefinition::new("assets"),
+    TableDefinition::new("intents"),
+];
+
+/// Such a table, open for writing.
+pub(super) type ByteTable<'txn> = redb::Table<'txn, &'static [u8], &'static [u8]>;
 
 /// Makes all tables in an empty database.
 pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), Trouble> {
@@ -43,8 +55,8 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), Trouble> {
     txn.open_table(LEFT)?;
     create_derived(txn)?;
     let mut meta = txn.open_table(META)?;
-    meta.insert("format", FORMAT)?;
-    meta.insert("next_id", 1)?;
+    set_number(&mut meta, "format", FORMAT)?;
+    set_number(&mut meta, "next_id", 1)?;
     Ok(())
 }
 
@@ -59,20 +71,53 @@ pub(super) fn create_derived(txn: &WriteTransaction) -> Result<(), Trouble> {
     Ok(())
 }
 
+/// The key of an id: as it sorts.
+pub(super) fn id_key(id: u64) -> [u8; 8] {
+    id.to_be_bytes()
+}
+
+/// The number in a key or a value of eight bytes.
+pub(super) fn number_in(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_be_bytes)
+}
+
+/// A number by its name; 0 where there is none.
+pub(super) fn number(
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    name: &str,
+) -> Result<u64, Trouble> {
+    Ok(table
+        .get(name.as_bytes())?
+        .map_or(0, |number| number_in(number.value())))
+}
+
+pub(super) fn set_number(
+    table: &mut ByteTable<'_>,
+    name: &str,
+    number: u64,
+) -> Result<(), Trouble> {
+    table.insert(name.as_bytes(), number.to_be_bytes().as_slice())?;
+    Ok(())
+}
+
 /// The format of a ledger, which must be known here.
 pub(super) fn format_of(txn: &ReadTransaction) -> Result<u64, Trouble> {
-    let meta = match txn.open_table(META) {
-        Ok(meta) => meta,
+    let format = match txn.open_table(META) {
+        Ok(meta) => number(&meta, "format")?,
         Err(redb::TableError::Storage(error)) => return Err(error.into()),
-        Err(_) => return Err(Trouble::Foreign),
+        Err(_) => match txn.open_table(META_OF_1) {
+            Ok(meta) => meta.get("format")?.map_or(0, |format| format.value()),
+            Err(redb::TableError::Storage(error)) => return Err(error.into()),
+            Err(_) => return Err(Trouble::Foreign),
+        },
     };
-    match meta.get("format")?.map(|format| format.value()) {
-        Some(format) if format > FORMAT => Err(Trouble::Newer {
+    match format {
+        0 => Err(Trouble::Foreign),
+        1..=FORMAT => Ok(format),
+        _ => Err(Trouble::Newer {
             format,
             known: FORMAT,
         }),
-        Some(format) if format > 0 => Ok(format),
-        _ => Err(Trouble::Foreign),
     }
 }
 
@@ -183,11 +228,11 @@ pub(super) fn folded(name: &OsStr) -> Vec<u8> {
 
 /// The row of an id, from `assets` or `intents`.
 pub(super) fn row(
-    table: &impl ReadableTable<u64, &'static [u8]>,
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     id: u64,
 ) -> Result<Option<Asset>, Trouble> {
     table
-        .get(id)?
+        .get(id_key(id).as_slice())?
         .map(|bytes| decode_asset(id, bytes.value()))
         .transpose()
 }
@@ -196,7 +241,7 @@ pub(super) fn row(
 /// in `table` are passed over.
 pub(super) fn find(
     lookup: &impl ReadableTable<(u64, u64), ()>,
-    table: &impl ReadableTable<u64, &'static [u8]>,
+    table: &impl ReadableTable<&'static [u8], &'static [u8]>,
     key: &Key,
 ) -> Result<Vec<Asset>, Trouble> {
     let digest = key.digest();

@@ -8,8 +8,11 @@ use super::file::Opened;
 use super::store::begin;
 use super::tables;
 
-/// The tables of format 1 that followed from others. Their types are not known any more, and need not be: they are only removed.
-const DERIVED_IN_1: [&str; 7] = [
+/// The tables of format 1, all but those that stay as they are. The types of most are not known any more, and need not be.
+const TABLES_OF_1: [&str; 10] = [
+    "assets",
+    "intents",
+    "meta",
     "by_day",
     "todo_geocode",
     "todo_thumbnail",
@@ -38,16 +41,30 @@ pub(super) fn up_to_date(database: &Opened) -> Result<(), Trouble> {
     let before = writing.begin_read()?;
     let txn = begin(database)?;
     for table in txn.list_tables()? {
-        if DERIVED_IN_1.contains(&table.name()) {
+        if TABLES_OF_1.contains(&table.name()) {
             txn.delete_table(table)?;
         }
     }
-    tables::create_derived(&txn)?;
+    tables::create_all(&txn)?;
+    let told = before.open_table(tables::META_OF_1)?;
+    for name in ["next_id", "created", "probed"] {
+        if let Some(number) = told.get(name)? {
+            tables::set_number(&mut txn.open_table(tables::META)?, name, number.value())?;
+        }
+    }
+    for (from, to) in tables::ROWS_OF_1
+        .into_iter()
+        .zip([tables::ASSETS, tables::INTENTS])
+    {
+        let mut to = txn.open_table(to)?;
+        for row in before.open_table(from)?.range::<u64>(..)? {
+            let (id, row) = row?;
+            to.insert(tables::id_key(id.value()).as_slice(), row.value())?;
+        }
+    }
     let mut books = Books::open(&txn)?;
     books.derive_all(&before)?;
     books.close(jiff::Timestamp::UNIX_EPOCH)?;
-    txn.open_table(tables::META)?
-        .insert("format", tables::FORMAT)?;
     txn.commit()?;
     log::info!("the ledger is up to date");
     Ok(())

@@ -75,10 +75,12 @@ fn a_database_of_another_program_and_a_newer_format_are_refused() {
     assert!(open_error(&data).contains("is no ledger of Photo Factory"));
     let database = Database::open(data.file()).unwrap();
     let txn = database.begin_write().unwrap();
-    txn.open_table(tables::META)
-        .unwrap()
-        .insert("format", tables::FORMAT + 1)
-        .unwrap();
+    tables::set_number(
+        &mut txn.open_table(tables::META).unwrap(),
+        "format",
+        tables::FORMAT + 1,
+    )
+    .unwrap();
     txn.commit().unwrap();
     drop(database);
     let error = open_error(&data);
@@ -152,9 +154,16 @@ fn one_damaged_record_does_not_hide_the_others() {
     let txn = database.begin_write().unwrap();
     {
         let mut assets = txn.open_table(tables::ASSETS).unwrap();
-        let mut bytes = assets.get(2).unwrap().unwrap().value().to_vec();
+        let mut bytes = assets
+            .get(tables::id_key(2).as_slice())
+            .unwrap()
+            .unwrap()
+            .value()
+            .to_vec();
         bytes[10] ^= 1;
-        assets.insert(2, bytes.as_slice()).unwrap();
+        assets
+            .insert(tables::id_key(2).as_slice(), bytes.as_slice())
+            .unwrap();
     }
     txn.commit().unwrap();
     drop(database);
