@@ -146,6 +146,8 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/storage", pages::storage::json_answer),
     page("/events", pages::events::answer),
     data("/api/v1/events", pages::events::json_answer),
+    page("/logs", pages::logs::answer),
+    data("/api/v1/logs", pages::logs::json_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),

@@ -1,6 +1,7 @@
 //! The pages: data in, markup out. No outside request, no colour that says something alone.
 
 pub mod events;
+pub mod logs;
 pub mod overview;
 pub mod photo;
 pub mod photos;
@@ -71,11 +72,12 @@ pub struct Frame<'a> {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 4] = [
+const PAGES: [(&str, &str); 5] = [
     ("/", "Overview"),
     ("/photos", "Photos"),
     ("/storage", "Storage"),
     ("/events", "Events"),
+    ("/logs", "Logs"),
 ];
 
 impl Frame<'_> {

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "a test takes its folders away")]
 
 mod events;
+mod logs;
 mod pages;
 mod server;
 
