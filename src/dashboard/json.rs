@@ -9,7 +9,8 @@ use super::overview::{Overview, service_word};
 use crate::asset::{Asset, lossy, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
 use crate::monitor::event::Event;
-use crate::monitor::{BeatClock, Live, ServiceRow, Status};
+use crate::monitor::rollup::Rollup;
+use crate::monitor::{Beat, BeatClock, Live, Service, ServiceRow, Status};
 use crate::verify::background::Verified;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -90,19 +91,7 @@ impl Overview {
     fn days_json(&self) -> Vec<Value> {
         let days = self.seen.days.iter();
         days.map(|(date, service, rollup)| {
-            json!({
-                "day": date.to_string(),
-                "service_name": service.as_str(),
-                "up_seconds": rollup.up.as_secs(),
-                "degraded_seconds": rollup.degraded.as_secs(),
-                "down_seconds": rollup.down.as_secs(),
-                "unknown_seconds": rollup.unknown_of(DAY).as_secs(),
-                "response_ms": rollup.mean().map(|mean| json!({
-                    "min": millis(rollup.fastest),
-                    "mean": millis(mean),
-                    "max": millis(rollup.slowest),
-                })),
-            })
+            rollup_json("day", &date.to_string(), service, rollup, DAY)
         })
         .collect()
     }
@@ -129,6 +118,43 @@ pub(super) fn object(members: Vec<(&'static str, Value)>) -> Value {
             .map(|(name, value)| (name.to_owned(), value))
             .collect(),
     )
+}
+
+/// A roll-up of a service over a `whole`: an hour or a day, named by `when`.
+pub(super) fn rollup_json(
+    name: &'static str,
+    when: &str,
+    service: &Service,
+    rollup: &Rollup,
+    whole: Duration,
+) -> Value {
+    let response = rollup.mean().map(|mean| {
+        object(vec![
+            ("min", json!(millis(rollup.fastest))),
+            ("mean", json!(millis(mean))),
+            ("max", json!(millis(rollup.slowest))),
+        ])
+    });
+    object(vec![
+        (name, json!(when)),
+        ("service_name", json!(service.as_str())),
+        ("up_seconds", json!(rollup.up.as_secs())),
+        ("degraded_seconds", json!(rollup.degraded.as_secs())),
+        ("down_seconds", json!(rollup.down.as_secs())),
+        ("unknown_seconds", json!(rollup.unknown_of(whole).as_secs())),
+        ("response_ms", json!(response)),
+    ])
+}
+
+pub(super) fn beat_json(beat: &Beat) -> Value {
+    object(vec![
+        ("at", json!(rfc3339(beat.at))),
+        ("status", json!(beat.status.as_str())),
+        ("reason", json!(beat.status.reason())),
+        ("task", json!(beat.task)),
+        ("response_ms", json!(beat.response.map(millis))),
+        ("clock", json!(clock_word(beat.clock))),
+    ])
 }
 
 pub(super) fn service_json(row: &ServiceRow) -> Value {
@@ -187,12 +213,16 @@ pub(super) fn event_json(event: &Event) -> Value {
         "turn": event.turn.as_str(),
         "key": event.key,
         "text": event.text,
-        "clock": match event.clock {
-            BeatClock::Trusted => "trusted",
-            BeatClock::Doubtful => "doubtful",
-            BeatClock::Corrected => "corrected",
-        },
+        "clock": clock_word(event.clock),
     })
+}
+
+fn clock_word(clock: BeatClock) -> &'static str {
+    match clock {
+        BeatClock::Trusted => "trusted",
+        BeatClock::Doubtful => "doubtful",
+        BeatClock::Corrected => "corrected",
+    }
 }
 
 fn board_json(board: &Board) -> Value {

@@ -1,10 +1,12 @@
 //! The pages: data in, markup out. No outside request, no colour that says something alone.
 
+pub mod badge;
 pub mod events;
 pub mod logs;
 pub mod overview;
 pub mod photo;
 pub mod photos;
+pub mod service;
 pub mod storage;
 
 use std::sync::LazyLock;

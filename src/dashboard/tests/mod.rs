@@ -5,6 +5,7 @@ mod events;
 mod logs;
 mod pages;
 mod server;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

@@ -17,7 +17,7 @@ use crate::dashboard::http::{ServeError, Server};
 use crate::dashboard::site::Site;
 use crate::monitor::{self, Monitor};
 
-fn site(data: &Path, ledger: &Arc<Ledger>) -> Site {
+pub(super) fn site(data: &Path, ledger: &Arc<Ledger>) -> Site {
     let weak = Arc::downgrade(ledger);
     let for_pages = Weak::clone(&weak);
     let root = data.join("root");
