@@ -27,11 +27,11 @@
 //! | [`librarian`] | the photo line | asset, blocking, disk, ledger, config |
 //! | [`verify`] | originals read again and held against their rows, by command and by itself | asset, disk, ledger, config |
 //! | [`monitor`] | heartbeats and their history (redb); Syncthing, containers and pages looked at; alerts | asset, ledger, courier, config |
-//! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config |
+//! | [`dashboard`] | the status page and its JSON | asset, ledger, verify, monitor, config, `log_file` |
 //! | [`factory`] | the root behind a lock, interrupted work put right: what `run` and `ingest` begin with | asset, disk, ledger, config, librarian |
 //! | [`rebuild`] | the ledger made anew from Originals | asset, disk, ledger, config, librarian, factory, verify |
 //! | [`doctor`] | looks at all that the appliance needs, and says what to do. Changes nothing | asset, disk, ledger, courier, config, verify, monitor, dashboard |
-//! | [`log_file`] | the rotating log in Logs/ | nobody |
+//! | [`log_file`] | the rotating log in Logs/, written and read | nobody |
 //! | [`appliance`] | wires the services; channels, start and stop | all above |
 //! | [`cli`] | one function per command; the only room that prints | all above |
 //!

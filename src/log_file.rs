@@ -1,8 +1,10 @@
-//! The log file: `Logs/photo-factory.log`, cut at 1 MiB, the five before it kept. A log that cannot be written stops nothing.
+//! The log file: `Logs/photo-factory.log`, cut at 1 MiB, the five before it kept; how it is read is in [`reader`]. A log that cannot be written stops nothing.
 #![expect(
     clippy::disallowed_methods,
     reason = "the log owns its files: it renames them when it rotates"
 )]
+
+pub mod reader;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -101,7 +103,7 @@ fn move_if_there(from: &Path, to: &Path) -> io::Result<()> {
 mod tests {
     use super::*;
 
-    fn folder(name: &str) -> PathBuf {
+    pub(super) fn folder(name: &str) -> PathBuf {
         let folder = std::env::temp_dir().join(format!("pf-log-{name}-{}", std::process::id()));
         drop(std::fs::remove_dir_all(&folder));
         std::fs::create_dir_all(&folder).unwrap();

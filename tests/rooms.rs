@@ -166,7 +166,10 @@ fn map(text: &str) -> Arrows {
         let may_name = match may_name {
             "nobody" => BTreeSet::new(),
             "all above" => rooms.keys().cloned().collect(),
-            list => list.split(',').map(|name| name.trim().to_owned()).collect(),
+            list => list
+                .split(',')
+                .map(|name| name.trim().trim_matches('`').to_owned())
+                .collect(),
         };
         rooms.insert(room.to_owned(), may_name);
     }

@@ -233,14 +233,17 @@ fn log_to(verbose: bool, appliance: Option<&Config>) {
         (false, Some(_)) => LevelFilter::Info,
         (false, None) => LevelFilter::Warn,
     };
-    let form = ConfigBuilder::new()
-        .set_time_format_rfc3339()
-        .add_filter_allow_str("photo_factory")
-        .build();
+    let mut form = ConfigBuilder::new();
+    form.set_time_format_rfc3339()
+        .add_filter_allow_str("photo_factory");
     let mut loggers: Vec<Box<dyn SharedLogger>> =
-        vec![WriteLogger::new(level, form.clone(), io::stderr())];
+        vec![WriteLogger::new(level, form.build(), io::stderr())];
     if let Some(config) = appliance {
-        loggers.push(WriteLogger::new(level, form, LogFile::new(&config.logs)));
+        // The page tells by the module which service a record is of.
+        form.set_target_level(LevelFilter::Error)
+            .set_thread_level(LevelFilter::Off);
+        let file = LogFile::new(&config.logs);
+        loggers.push(WriteLogger::new(level, form.build(), file));
     }
     // Set once per process: a second call, in a test, keeps the first.
     CombinedLogger::init(loggers).unwrap_or_default();

@@ -56,11 +56,7 @@ pub(super) fn services(overview: &Overview) -> Markup {
 
 /// A service's state: a mark and a word.
 pub(super) fn state(row: &ServiceRow) -> Markup {
-    let (class, symbol) = match &row.status {
-        _ if row.is_overdue() => TROUBLE,
-        Some(status) => mark(status),
-        None => IDLE,
-    };
+    let (class, symbol) = mark_of(row);
     html! { span class={ "mark " (class) } { span aria-hidden="true" { (symbol) " " } (service_word(row)) } }
 }
 
@@ -97,6 +93,15 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
     }
 }
 
+/// The mark of a service's state.
+pub(super) fn mark_of(row: &ServiceRow) -> Mark {
+    match &row.status {
+        _ if row.is_overdue() => TROUBLE,
+        Some(status) => mark(status),
+        None => IDLE,
+    }
+}
+
 pub(super) type Mark = (&'static str, &'static str);
 const WELL: Mark = ("well", "✓");
 const ATTENTION: Mark = ("attention", "!");
@@ -112,7 +117,7 @@ pub(super) fn mark(status: &Status) -> Mark {
     }
 }
 
-fn seen(live: &Live) -> Markup {
+pub(super) fn seen(live: &Live) -> Markup {
     let (class, symbol) = mark(&live.status);
     html! {
         span.line {
@@ -123,7 +128,7 @@ fn seen(live: &Live) -> Markup {
 }
 
 /// One bar for each day: how much of it the service was up, with a text that says the same.
-fn strip(overview: &Overview, row: &ServiceRow) -> Markup {
+pub(super) fn strip(overview: &Overview, row: &ServiceRow) -> Markup {
     let Some(today) = overview.seen.today else {
         return html! { span.soft { "–" } };
     };
@@ -217,7 +222,7 @@ pub(super) fn time_text(time: Duration) -> String {
     }
 }
 
-fn millis(took: Duration) -> String {
+pub(super) fn millis(took: Duration) -> String {
     if took < Duration::from_secs(10) {
         format!("{} ms", took.as_millis())
     } else {

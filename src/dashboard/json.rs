@@ -9,7 +9,8 @@ use super::overview::{Overview, Problem, service_word};
 use crate::asset::{Asset, lossy, rfc3339};
 use crate::monitor::board::{Board, Disk, When};
 use crate::monitor::event::Event;
-use crate::monitor::{BeatClock, Live, ServiceRow, Status};
+use crate::monitor::rollup::Rollup;
+use crate::monitor::{Beat, BeatClock, Live, Service, ServiceRow, Status};
 use crate::verify::background::Verified;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -130,22 +131,7 @@ impl Overview {
     fn days_json(&self) -> Vec<Value> {
         let days = self.seen.days.iter();
         days.map(|(date, service, rollup)| {
-            object(vec![
-                ("day", json!(date.to_string())),
-                ("service_name", json!(service.as_str())),
-                ("up_seconds", json!(rollup.up.as_secs())),
-                ("degraded_seconds", json!(rollup.degraded.as_secs())),
-                ("down_seconds", json!(rollup.down.as_secs())),
-                ("unknown_seconds", json!(rollup.unknown_of(DAY).as_secs())),
-                (
-                    "response_ms",
-                    json!(rollup.mean().map(|mean| object(vec![
-                        ("min", json!(millis(rollup.fastest))),
-                        ("mean", json!(millis(mean))),
-                        ("max", json!(millis(rollup.slowest)))
-                    ]))),
-                ),
-            ])
+            rollup_json("day", &date.to_string(), service, rollup, DAY)
         })
         .collect()
     }
@@ -180,6 +166,43 @@ pub(super) fn problem_json(problem: &Problem) -> Value {
         ("sort", json!(problem.sort)),
         ("reason", json!(problem.reason)),
         ("since", json!(rfc3339(problem.since))),
+    ])
+}
+
+/// A roll-up of a service over a `whole`: an hour or a day, named by `when`.
+pub(super) fn rollup_json(
+    name: &'static str,
+    when: &str,
+    service: &Service,
+    rollup: &Rollup,
+    whole: Duration,
+) -> Value {
+    let response = rollup.mean().map(|mean| {
+        object(vec![
+            ("min", json!(millis(rollup.fastest))),
+            ("mean", json!(millis(mean))),
+            ("max", json!(millis(rollup.slowest))),
+        ])
+    });
+    object(vec![
+        (name, json!(when)),
+        ("service_name", json!(service.as_str())),
+        ("up_seconds", json!(rollup.up.as_secs())),
+        ("degraded_seconds", json!(rollup.degraded.as_secs())),
+        ("down_seconds", json!(rollup.down.as_secs())),
+        ("unknown_seconds", json!(rollup.unknown_of(whole).as_secs())),
+        ("response_ms", json!(response)),
+    ])
+}
+
+pub(super) fn beat_json(beat: &Beat) -> Value {
+    object(vec![
+        ("at", json!(rfc3339(beat.at))),
+        ("status", json!(beat.status.as_str())),
+        ("reason", json!(beat.status.reason())),
+        ("task", json!(beat.task)),
+        ("response_ms", json!(beat.response.map(millis))),
+        ("clock", json!(clock_word(beat.clock))),
     ])
 }
 
@@ -255,15 +278,16 @@ pub(super) fn event_json(event: &Event) -> Value {
         ("turn", json!(event.turn.as_str())),
         ("key", json!(event.key)),
         ("text", json!(event.text)),
-        (
-            "clock",
-            json!(match event.clock {
-                BeatClock::Trusted => "trusted",
-                BeatClock::Doubtful => "doubtful",
-                BeatClock::Corrected => "corrected",
-            }),
-        ),
+        ("clock", json!(clock_word(event.clock))),
     ])
+}
+
+fn clock_word(clock: BeatClock) -> &'static str {
+    match clock {
+        BeatClock::Trusted => "trusted",
+        BeatClock::Doubtful => "doubtful",
+        BeatClock::Corrected => "corrected",
+    }
 }
 
 fn board_json(board: &Board) -> Value {

@@ -13,6 +13,7 @@
 
 pub mod access;
 mod beside;
+mod charts;
 pub mod client;
 pub mod door;
 pub mod export;
@@ -27,6 +28,7 @@ pub mod pages;
 pub mod reply;
 pub mod request;
 pub mod routes;
+mod settings;
 pub mod site;
 pub mod text;
 

@@ -148,8 +148,14 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/about", pages::about::json_answer),
     page("/api", pages::api::answer),
     data("/api/openapi.json", pages::api::description_answer),
+    page("/services/{}", pages::service::answer),
+    data("/api/v1/services/{}", pages::service::json_answer),
+    data("/api/v1/services", pages::service::list_answer),
+    data("/badge/{}", pages::badge::answer),
     page("/events", pages::events::answer),
     data("/api/v1/events", pages::events::json_answer),
+    page("/logs", pages::logs::answer),
+    data("/api/v1/logs", pages::logs::json_answer),
     data("/api/v1/status", |asked| {
         Reply::json(&(asked.site.overview)().json()).into()
     }),

@@ -18,7 +18,7 @@ use crate::dashboard::reply::Reply;
 use crate::dashboard::request::Request;
 use crate::dashboard::routes::{Answer, Asked};
 use crate::monitor::event::{Event, Kind, Turn};
-use crate::monitor::{BeatClock, Monitor};
+use crate::monitor::{BeatClock, Monitor, Service};
 
 /// Events on a page.
 const ON_PAGE: usize = 50;
@@ -27,7 +27,7 @@ const ON_PAGE: usize = 50;
 const IN_JSON: usize = 200;
 
 /// Rows looked at for a page at most.
-pub(super) const ROWS: usize = 500;
+const ROWS: usize = 500;
 
 /// Bytes of markup of an event without its text.
 const ROW_MARKUP: usize = 420;
@@ -104,7 +104,7 @@ impl EventsView {
         request: &Request<'_>,
         now: Timestamp,
         limit: usize,
-        mut room: usize,
+        room: usize,
     ) -> Self {
         let kind = request.query_value("kind");
         let kind = kind.and_then(|kind| Kind::ALL.into_iter().find(|known| known.as_str() == kind));
@@ -121,23 +121,10 @@ impl EventsView {
             None => monitor.open_incidents(""),
             Some(_) => Vec::new(),
         };
-        let mut events = Vec::new();
-        let mut next = (looked_at.len() >= ROWS).then_some(looked_at.len());
-        for (index, event) in looked_at.iter().enumerate().skip(from.skip) {
-            if kind.is_some_and(|kind| kind != event.kind) {
-                continue;
-            }
-            let needed = ROW_MARKUP + markup_len(&shortened(&event.text, REASON_LIMIT));
-            if events.len() == limit || room < needed {
-                next = Some(index);
-                break;
-            }
-            room -= needed;
-            events.push(Happening {
-                event: event.clone(),
-                length: length(&looked_at, index, &open, now),
-            });
-        }
+        let fits = |event: &Event| kind.is_none_or(|kind| kind == event.kind);
+        let picked = pick(&looked_at, from.skip, (limit, room), &fits, &open, now);
+        let (events, next) = picked;
+        let next = next.or((looked_at.len() >= ROWS).then_some(looked_at.len()));
         let next = next.and_then(|index| Cursor::at(&looked_at, index));
         Self {
             kind,
@@ -169,9 +156,54 @@ impl Happening {
     }
 }
 
+/// Those events, newest first, that fit, from the one at `skip` on: so many, and so many bytes of markup, at most. And the first one
+/// for which there is no room.
+fn pick(
+    events: &[Event],
+    skip: usize,
+    (limit, mut room): (usize, usize),
+    fits: &dyn Fn(&Event) -> bool,
+    open: &[String],
+    now: Timestamp,
+) -> (Vec<Happening>, Option<usize>) {
+    let mut picked = Vec::new();
+    for (index, event) in events.iter().enumerate().skip(skip) {
+        if !fits(event) {
+            continue;
+        }
+        let needed = ROW_MARKUP + markup_len(&shortened(&event.text, REASON_LIMIT));
+        if picked.len() == limit || room < needed {
+            return (picked, Some(index));
+        }
+        room -= needed;
+        picked.push(Happening {
+            event: event.clone(),
+            length: length(events, index, open, now),
+        });
+    }
+    (picked, None)
+}
+
+/// What happened to a service last, newest first: among the newest [`ROWS`] events.
+pub(super) fn of_service(
+    monitor: &Monitor,
+    service: &Service,
+    now: Timestamp,
+    limits: (usize, usize),
+) -> Vec<Happening> {
+    let mut events = monitor.events_until(Timestamp::MAX, ROWS);
+    events.sort_by_key(|event| Reverse(event.at));
+    let key = format!("service/{}", service.as_str());
+    let fits = |event: &Event| {
+        let is_syncthing = *service == Service::SYNCTHING && event.kind == Kind::Syncthing;
+        event.key == key || is_syncthing
+    };
+    pick(&events, 0, limits, &fits, &monitor.open_incidents(""), now).0
+}
+
 /// How long the incident of the event at `index` was: its other end is looked for in `events`, newest first. `open` are the keys
 /// of the incidents that go on, where `events` begin with the newest of all.
-pub(super) fn length(events: &[Event], index: usize, open: &[String], now: Timestamp) -> Length {
+fn length(events: &[Event], index: usize, open: &[String], now: Timestamp) -> Length {
     let Some(event) = events.get(index) else {
         return Length::Unknown;
     };

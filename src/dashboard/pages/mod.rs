@@ -2,10 +2,13 @@
 
 pub mod about;
 pub mod api;
+pub mod badge;
 pub mod events;
+pub mod logs;
 pub mod overview;
 pub mod photo;
 pub mod photos;
+pub mod service;
 pub mod storage;
 
 use std::sync::LazyLock;
@@ -76,8 +79,10 @@ pub struct Frame<'a> {
 const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
     ("/photos", "Photos"),
+    ("/problems", "Problems"),
     ("/storage", "Storage"),
     ("/events", "Events"),
+    ("/logs", "Logs"),
     ("/about", "About"),
 ];
 

@@ -3,8 +3,10 @@
 
 mod api;
 mod events;
+mod logs;
 mod pages;
 mod server;
+mod service;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
