@@ -3,6 +3,7 @@
 pub mod overview;
 pub mod photo;
 pub mod photos;
+pub mod problems;
 pub mod storage;
 
 use std::sync::LazyLock;
@@ -67,9 +68,10 @@ pub struct Frame<'a> {
 }
 
 /// The pages that every page leads to.
-const PAGES: [(&str, &str); 3] = [
+const PAGES: [(&str, &str); 4] = [
     ("/", "Overview"),
     ("/photos", "Photos"),
+    ("/problems", "Problems"),
     ("/storage", "Storage"),
 ];
 

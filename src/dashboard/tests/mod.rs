@@ -2,7 +2,9 @@
 #![expect(clippy::disallowed_methods, reason = "a test takes its folders away")]
 
 mod pages;
+mod problems;
 mod server;
+mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
