@@ -10,7 +10,7 @@ use crate::factory::{Factory, PATIENCE, http, text};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg;
 
-fn photo(number: u8) -> Vec<u8> {
+fn photo(number: u64) -> Vec<u8> {
     jpeg::small(number, &Exif::taken("2021:02:03 04:05:06"))
 }
 
