@@ -107,7 +107,7 @@ fn p9_without_the_password_no_route_tells_anything_private() {
                 Who::Reader | Who::Owner => assert!(answer.asks_for_password(), "{shown}"),
                 // Without its token a form is nobody's.
                 Who::Anyone if route.method == Method::Post => {
-                    assert_eq!(answer.status, 403, "{shown}")
+                    assert_eq!(answer.status, 403, "{shown}");
                 }
                 Who::Anyone | Who::Health => assert_eq!(answer.status, 200, "{shown}"),
             }
