@@ -3,8 +3,14 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
+use photo_factory::config::Config;
+use photo_factory::librarian::{Fate, Inbox};
 use serde_json::Value;
+use smol::future::FutureExt;
+use smol::{LocalExecutor, channel};
 
 use crate::factory::{Factory, PATIENCE, http, text};
 use crate::fixtures::exif::Exif;
@@ -223,4 +229,42 @@ fn with_the_verification_switched_off_or_the_ledger_down_the_answer_says_so() {
     let paused = press(&factory, "pause", "");
     assert!(paused.contains("Nothing new is taken until"), "{paused}");
     assert_eq!(factory.status()["activity"]["state"], "paused");
+}
+
+fn clock() -> jiff::Timestamp {
+    SystemTime::now().try_into().unwrap()
+}
+
+#[test]
+fn a_pause_ends_by_itself_and_what_waited_is_taken_without_a_look_of_the_timer() {
+    let factory = Factory::new("actions-pause-ends");
+    let settings = "[inbox]\nsettle_seconds = 1\nrescan_seconds = 3600\n";
+    fs::write(factory.root().join("photo-factory.toml"), settings).unwrap();
+    factory.put("a.jpg", &photo(1));
+    let config = Config::read(Some(factory.root()), None, None).unwrap();
+    let opened = photo_factory::factory::Factory::open(config, clock).unwrap();
+    let line = opened.inbox_line(false).unwrap();
+    line.rest_until(Some(Instant::now() + PATIENCE * 10));
+    let executor = LocalExecutor::new();
+    let filed = smol::block_on(executor.run(async {
+        let (ready, shots) = channel::bounded(8);
+        let (reports, fates) = channel::bounded(8);
+        let _journeys = executor.spawn(Arc::clone(&line).run(shots, reports));
+        let _watch = executor.spawn(Inbox::new(Arc::clone(&line)).watch(ready));
+        while line.progress.depth() == 0 {
+            smol::future::yield_now().await;
+        }
+        assert!(fates.is_empty(), "it was taken in spite of the pause");
+        assert!(line.rests_until(Instant::now()).is_some());
+        line.rest_until(Some(Instant::now() + Duration::from_millis(500)));
+        let given_up = async {
+            smol::Timer::after(PATIENCE).await;
+            None
+        };
+        let taken = async { fates.recv().await.ok() };
+        taken.or(given_up).await
+    }));
+    let report = filed.expect("nothing is taken when the pause is over");
+    assert!(matches!(report.fate, Fate::Filed(_)), "{report:?}");
+    assert_eq!(line.rests_until(Instant::now()), None);
 }
