@@ -93,13 +93,7 @@ const FILE: &str = "its file";
 const TASK: &str = "its task";
 
 fn status(line: &Line) -> Status {
-    // The first file after a long rest has not been under way since before it.
-    let began = line.progress.run().map(|(since, _)| since);
-    let idle = line
-        .progress
-        .moved()
-        .max(began)
-        .map_or(Duration::ZERO, |moved| Instant::now().duration_since(moved));
+    let idle = line.progress.idle(Instant::now());
     let watch = line.vault.watch();
     let away = line.source_away();
     match watch.standing(Instant::now()) {

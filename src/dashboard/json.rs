@@ -231,7 +231,7 @@ pub(super) fn service_json(row: &ServiceRow) -> Value {
     ])
 }
 
-fn verified_json(verified: &Verified) -> Value {
+pub(super) fn verified_json(verified: &Verified) -> Value {
     let findings: Vec<Value> = verified
         .findings
         .iter()

@@ -142,6 +142,8 @@ pub const ROUTES: &[Route] = &[
     data("/api/v1/days", pages::photos::days_answer),
     page("/photos/{}", pages::photo::answer),
     data("/api/v1/photos/{}", pages::photo::json_answer),
+    page("/problems", pages::problems::answer),
+    data("/api/v1/problems", pages::problems::json_answer),
     page("/storage", pages::storage::answer),
     data("/api/v1/storage", pages::storage::json_answer),
     page("/about", pages::about::answer),
@@ -183,6 +185,10 @@ pub const ROUTES: &[Route] = &[
         ..form("/sign-in", sign_in::sign_in)
     },
     form("/sign-out", sign_in::sign_out),
+    form("/actions/retry", pages::problems::retry),
+    form("/actions/verify", pages::problems::verify),
+    form("/actions/pause", pages::problems::pause),
+    form("/actions/resume", pages::problems::resume),
     command("/export", |_| Answer::Rows(Format::JsonLines)),
     command("/export.csv", |_| Answer::Rows(Format::Csv)),
     command("/originals", |asked| match originals(asked.request.query) {

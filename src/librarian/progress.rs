@@ -59,6 +59,14 @@ impl Progress {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How long nothing has moved. The first file after a rest has been under way since it was taken, and not since before the
+    /// rest.
+    pub fn idle(&self, now: Instant) -> Duration {
+        let began = self.run().map(|(since, _)| since);
+        let last = self.moved().max(began);
+        last.map_or(Duration::ZERO, |last| now.saturating_duration_since(last))
+    }
+
     /// Notes that the line did something, as the heartbeat's proof.
     pub fn note(&self, now: Instant) {
         *self.moved.lock().unwrap_or_else(PoisonError::into_inner) = Some(now);
@@ -98,5 +106,24 @@ impl Progress {
         ) {
             self.bytes.fetch_add(report.size, Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_taken_after_a_rest_is_not_idle_since_before_it() {
+        let progress = Progress::default();
+        let now = Instant::now();
+        assert_eq!(progress.idle(now), Duration::ZERO);
+        let rest = Duration::from_secs(60);
+        progress.note(now.checked_sub(rest).unwrap());
+        assert_eq!(progress.idle(now), rest);
+        progress.work_on(Some(PathBuf::from("a.jpg")));
+        assert_eq!(progress.idle(now), Duration::ZERO);
+        let later = now + Duration::from_secs(7200);
+        assert!(progress.idle(later) > Duration::from_secs(7000));
     }
 }

@@ -19,6 +19,7 @@ mod pace;
 mod record;
 pub mod row;
 mod strangers;
+mod verified;
 
 use std::fmt;
 use std::io;

@@ -203,8 +203,13 @@ fn p1_p2_with_the_ledger_of_a_later_version_photos_are_filed() {
     let scene = Scene::new("newer");
     let database = Database::open(scene.ledger()).unwrap();
     let txn = database.begin_write().unwrap();
-    let meta: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
-    txn.open_table(meta).unwrap().insert("format", 99).unwrap();
+    let about: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("about");
+    let mut about = txn.open_table(about).unwrap();
+    let format = 99_u64.to_be_bytes();
+    about
+        .insert(b"format".as_slice(), format.as_slice())
+        .unwrap();
+    drop(about);
     txn.commit().unwrap();
     drop(database);
     scene.assert_files_without_ledger("format 99");

@@ -10,6 +10,7 @@
     reason = "tests make and change files, and fail by panicking"
 )]
 
+mod actions;
 mod attention;
 mod check_ups;
 mod clock;

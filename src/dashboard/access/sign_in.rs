@@ -109,7 +109,7 @@ fn form_page(asked: &Asked<'_>, status: u16, next: Option<String>, trouble: Opti
 }
 
 /// A field that goes with a form.
-fn hidden(name: &str, value: &str) -> Markup {
+pub(in crate::dashboard) fn hidden(name: &str, value: &str) -> Markup {
     html! { input type="hidden" name=(name) value=(value); }
 }
 

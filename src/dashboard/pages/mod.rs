@@ -8,6 +8,7 @@ pub mod logs;
 pub mod overview;
 pub mod photo;
 pub mod photos;
+pub mod problems;
 pub mod service;
 pub mod storage;
 

@@ -134,6 +134,7 @@ fn now_section(overview: &Overview) -> Markup {
             h2 #h-now { "Now" }
             p {
                 (capitalised(&activity.state))
+                @if let Some(until) = activity.paused_until { " by the owner until " (clock(&overview.zone, until)) }
                 @if let Some(current) = &activity.current { ": " bdi { (shortened(current, NAME_LIMIT)) } }
                 (run(activity))
                 @if let Some(at) = activity.started_at {

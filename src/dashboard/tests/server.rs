@@ -421,3 +421,56 @@ fn a_data_folder_with_a_very_long_name_has_a_socket_too() {
         Answer::NotRunning
     );
 }
+
+/// Sends a form as a browser would, with the token that the page of problems carries.
+fn send(address: SocketAddr, action: &str, fields: &str) -> String {
+    let page = get(address, "/problems", "");
+    let token = page.split_once("name=\"token\" value=\"").unwrap().1;
+    let token = token.split_once('"').unwrap().0;
+    let body = format!("token={token}{fields}");
+    let request = format!(
+        "POST {action} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    raw(address, request.as_bytes())
+}
+
+#[test]
+fn what_a_page_asks_for_is_what_the_appliance_is_asked_for_and_its_answer_is_shown() {
+    let data = Data::new();
+    let ledger = ledger(&data.0, 1);
+    let server = Server::start(site(&data.0, &ledger)).unwrap();
+    let address = server.address();
+    for (action, fields, asked) in [
+        ("/actions/retry", "", "Retry(None)"),
+        // The form's encoding around the path's own.
+        (
+            "/actions/retry",
+            "&path=phone%2Fa%2520b%25FF.jpg",
+            "Retry(Some(&quot;phone/a b\\xFF.jpg&quot;))",
+        ),
+        ("/actions/verify", "", "VerifyNow"),
+        ("/actions/pause", "", "Pause"),
+        ("/actions/resume", "", "Resume"),
+    ] {
+        let answer = send(address, action, fields);
+        assert_eq!(status_of(&answer), "200", "{action}: {answer}");
+        let text = checked_text(answer.split_once("\r\n\r\n").unwrap().1);
+        assert!(text.contains(asked), "{action}: {text}");
+        assert!(answer.contains("href=\"/problems\""), "{answer}");
+    }
+    let wrong = send(address, "/actions/retry", "&path=%25zz");
+    assert_eq!(status_of(&wrong), "400");
+    let without_token = raw(
+        address,
+        b"POST /actions/pause HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert_eq!(status_of(&without_token), "403");
+    assert_eq!(status_of(&get(address, "/actions/pause", "")), "405");
+    let json = get(address, "/api/v1/problems", "");
+    let json: serde_json::Value =
+        serde_json::from_str(json.split_once("\r\n\r\n").unwrap().1).unwrap();
+    assert_eq!(json["left"][0]["path"], "phone/notes.txt");
+    assert_eq!(json["left_total"], 1);
+    server.stop();
+}
