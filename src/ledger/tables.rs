@@ -14,7 +14,7 @@ use super::record::decode_asset;
 use crate::asset::{Asset, AssetId, FileHash, Kind, shot_key};
 
 /// The format of the ledgers written now; see FORMAT.md.
-pub(super) const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 2;
 
 pub(super) const ASSETS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("assets");
 pub(super) const INTENTS: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("intents");
