@@ -405,6 +405,12 @@ impl Config {
         Ok(Self::usable(root, typed, listen))
     }
 
+    /// What would be in force for this root without a settings file and a command line.
+    pub fn defaults(root: &Path) -> Result<Self, ConfigError> {
+        let typed = parse("", root, Path::new(FILE_NAME))?;
+        Ok(Self::usable(root.to_owned(), typed, None))
+    }
+
     fn usable(root: PathBuf, typed: Typed, listen: Option<SocketAddr>) -> Self {
         let listen = listen
             .or(typed.dashboard.listen)

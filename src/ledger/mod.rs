@@ -39,6 +39,7 @@ pub use photos::{Cursor, Found, Look, Month, Year};
 pub use rebuilt::Condition;
 #[doc(hidden)]
 pub use record::{restored_asset, restored_left};
+pub use tables::FORMAT;
 
 use file::Opened;
 use fold::Standing;

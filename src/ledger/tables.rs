@@ -14,7 +14,7 @@ use super::record::decode_asset;
 use crate::asset::{Asset, AssetId, FileHash, Kind, shot_key};
 
 /// The format of the ledgers written now; see FORMAT.md.
-pub(super) const FORMAT: u64 = 2;
+pub const FORMAT: u64 = 2;
 
 /// All tables but the two of pairs of numbers have one type: each further pair of types is 30 KB of program.
 pub(super) type Bytes = TableDefinition<'static, &'static [u8], &'static [u8]>;

@@ -3,17 +3,18 @@
 use std::path::Path;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{Frame, clock, shortened};
+use super::{Frame, NAME_LIMIT, clock, shortened};
 use crate::asset::{lossy, rfc3339};
 use crate::config::{Clear, Config, MonitorSettings, Poll};
 use crate::dashboard::json::object;
 use crate::dashboard::overview::grouped;
 use crate::dashboard::reply::Reply;
 use crate::dashboard::routes::{Answer, Asked};
-use jiff::Timestamp;
+use crate::ledger::FORMAT;
 
 /// Characters of a value.
 const VALUE_LIMIT: usize = 160;
@@ -21,13 +22,27 @@ const VALUE_LIMIT: usize = 160;
 /// Values shown: settings may name any number of probes and alerts.
 const SETTINGS: usize = 80;
 
+/// A setting in force.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Setting {
+    /// Its name in the settings file.
+    pub name: String,
+    /// Its value, in words.
+    pub value: String,
+    /// Whether it would be the same without the settings file.
+    pub is_default: bool,
+}
+
+/// Stands for what nobody is told.
+const HIDDEN: &str = "set, not shown";
+
 /// What the page shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct AboutView {
     /// Where things are.
     pub paths: Vec<(&'static str, String)>,
-    /// The settings, as they are named in the file, and their values.
-    pub settings: Vec<(String, String)>,
+    /// The settings.
+    pub settings: Vec<Setting>,
     /// Files in the ledger; `None`: it can't be read.
     pub files: Option<u64>,
     /// Since when it runs.
@@ -38,6 +53,8 @@ impl AboutView {
     fn gather(asked: &Asked<'_>) -> Self {
         let config = &asked.site.config;
         let ledger = asked.site.ledger.upgrade();
+        let defaults = Config::defaults(&config.root);
+        let defaults = defaults.as_ref().map(settings).unwrap_or_default();
         Self {
             paths: vec![
                 ("Root", path(&config.root)),
@@ -46,7 +63,18 @@ impl AboutView {
                 ("Data", path(&config.data)),
                 ("Logs", path(&config.logs)),
             ],
-            settings: settings(config),
+            settings: settings(config)
+                .into_iter()
+                .map(|setting| {
+                    let is_default = defaults.contains(&setting);
+                    let (name, value) = setting;
+                    Setting {
+                        name,
+                        value,
+                        is_default,
+                    }
+                })
+                .collect(),
             files: ledger
                 .and_then(|ledger| ledger.totals().ok())
                 .map(|totals| totals.assets),
@@ -60,22 +88,26 @@ impl AboutView {
             .paths
             .iter()
             .map(|(name, path)| (name.to_lowercase(), json!(path)));
-        let settings = self
-            .settings
-            .iter()
-            .map(|(name, value)| (name.clone(), json!(value)));
+        let settings = self.settings.iter().map(|setting| {
+            object(vec![
+                ("name", json!(setting.name)),
+                ("value", json!(setting.value)),
+                ("is_default", json!(setting.is_default)),
+            ])
+        });
         object(vec![
             ("version", json!(env!("CARGO_PKG_VERSION"))),
             ("licence", json!(env!("CARGO_PKG_LICENSE"))),
             ("paths", Value::Object(paths.collect())),
-            ("settings", Value::Object(settings.collect())),
+            ("settings", settings.collect()),
             ("files", json!(self.files)),
+            ("ledger_format", json!(FORMAT)),
             ("started_at", json!(self.started_at.map(rfc3339))),
         ])
     }
 }
 
-/// Every setting in force, by its name in the settings file.
+/// Every setting in force, by its name in the settings file, and its value.
 pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
     let share = f64::from(config.reserve.millionths) / 10_000.0;
     let mut settings = vec![
@@ -108,7 +140,7 @@ pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
         ),
         (
             "[verify] days",
-            or_none(
+            or_off(
                 config
                     .verify_every
                     .map(|every| (every.as_secs_f64() / 86_400.0).to_string()),
@@ -125,6 +157,10 @@ pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
             "[dashboard] tls_cert",
             or_none(config.tls.as_ref().map(|tls| path(&tls.certificate))),
         ),
+        (
+            "[dashboard] tls_key",
+            or_none(config.tls.as_ref().map(|tls| path(&tls.key))),
+        ),
     ];
     settings.extend(of_the_monitor(&config.monitor));
     let mut named: Vec<(String, String)> = settings
@@ -137,13 +173,13 @@ pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
             .monitor
             .probes
             .iter()
-            .map(|probe| (format!("[probes.{}]", probe.name), "set".to_owned())),
+            .map(|probe| (format!("[probes.{}]", probe.name), HIDDEN.to_owned())),
     );
     named.extend(
         config
             .alerts
             .iter()
-            .map(|target| (format!("[alerts.{}]", target.name), "set".to_owned())),
+            .map(|target| (format!("[alerts.{}]", target.name), HIDDEN.to_owned())),
     );
     named.truncate(SETTINGS);
     named
@@ -165,6 +201,11 @@ fn or_none(value: Option<String>) -> String {
     value.unwrap_or_else(|| "none".to_owned())
 }
 
+/// Days, where 0 switches something off.
+fn or_off(days: Option<String>) -> String {
+    days.unwrap_or_else(|| "0: switched off".to_owned())
+}
+
 fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
     vec![
         (
@@ -182,14 +223,20 @@ fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
         ),
         (
             "[monitor] quiet_phone_days",
-            or_none(monitor.quiet_phone_days.map(|days| days.to_string())),
+            or_off(monitor.quiet_phone_days.map(|days| days.to_string())),
         ),
         ("[monitor] units", list(&monitor.units)),
         (
             "[monitor] docker",
             or_none(monitor.docker.as_deref().map(without_login)),
         ),
-        ("[monitor] containers", list(&monitor.containers)),
+        (
+            "[monitor] containers",
+            match monitor.containers.as_slice() {
+                [] => "all".to_owned(),
+                names => list(names),
+            },
+        ),
         (
             "[syncthing] url",
             or_none(monitor.syncthing.url.as_deref().map(without_login)),
@@ -197,6 +244,16 @@ fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
         (
             "[syncthing] api_key_file",
             or_none(monitor.syncthing.api_key_file.as_deref().map(path)),
+        ),
+        (
+            "[syncthing] api_key",
+            or_none(
+                monitor
+                    .syncthing
+                    .api_key
+                    .as_ref()
+                    .map(|_| HIDDEN.to_owned()),
+            ),
         ),
     ]
 }
@@ -236,6 +293,7 @@ pub fn page(view: &AboutView, frame: &Frame<'_>) -> Markup {
                 ("Licence", html! { "GPL-3.0-or-later: free to use, to change and to share, without warranty" }),
                 ("Licences of its parts", html! { "MIT, Apache-2.0, BSD and the like; each by " code { "cargo tree -f '{p} {l}'" } " in its source" }),
                 ("Files in the ledger", html! { @match view.files { Some(files) => (grouped(files)), None => "the ledger can't be read" } }),
+                ("Format of the ledger", html! { (FORMAT) }),
                 ("Running since", html! { @if let Some(at) = view.started_at { (clock(frame.zone, at)) } }),
                 ("For programs", html! { a href="/api" { "the interface in JSON" } }),
             ]))
@@ -244,13 +302,14 @@ pub fn page(view: &AboutView, frame: &Frame<'_>) -> Markup {
         section aria-labelledby="h-settings" {
             h2 #h-settings { "Settings in force" }
             table.cards role="table" {
-                caption { span.vh { "Settings by their name in photo-factory.toml, and their values" } }
-                thead { tr role="row" { th scope="col" { "Setting" } th scope="col" { "Value" } } }
+                caption { span.vh { "Settings by their name in photo-factory.toml, their values, and whether they were changed" } }
+                thead { tr role="row" { th scope="col" { "Setting" } th scope="col" { "Value" } th scope="col" { "Default" } } }
                 tbody {
-                    @for (name, value) in &view.settings {
+                    @for setting in &view.settings {
                         tr role="row" {
-                            th scope="row" role="rowheader" { code { (shortened(name, VALUE_LIMIT)) } }
-                            td role="cell" { bdi { (shortened(value, VALUE_LIMIT)) } }
+                            th scope="row" role="rowheader" { code { (shortened(&setting.name, NAME_LIMIT)) } }
+                            td role="cell" { bdi { (shortened(&setting.value, VALUE_LIMIT)) } }
+                            td role="cell" { @if setting.is_default { span.soft { "default" } } @else { "changed" } }
                         }
                     }
                 }

@@ -25,6 +25,25 @@ pub fn described() -> Value {
     serde_json::from_str(DESCRIPTION).unwrap_or_default()
 }
 
+/// A path with the examples of what it takes; only the path where the description has none.
+pub fn example(path: &str, item: &Value) -> String {
+    let mut target = path.to_owned();
+    let mut before = '?';
+    for parameter in item["get"]["parameters"].as_array().into_iter().flatten() {
+        let (Some(name), Some(value)) = (parameter["name"].as_str(), parameter["example"].as_str())
+        else {
+            continue;
+        };
+        if parameter["in"] == "path" {
+            target = target.replace(&format!("{{{name}}}"), value);
+        } else {
+            target = format!("{target}{before}{name}={value}");
+            before = '&';
+        }
+    }
+    target
+}
+
 /// The page.
 pub fn page(described: &Value, frame: &Frame<'_>) -> Markup {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
@@ -47,6 +66,8 @@ pub fn page(described: &Value, frame: &Frame<'_>) -> Markup {
                         tr role="row" {
                             th scope="row" role="rowheader" {
                                 @if path.contains('{') { code { (path) } } @else { a href=(path) { code { (path) } } }
+                                @let example = example(path, item);
+                                @if example != *path { span.sub { "for example " code { (example) } } }
                             }
                             td role="cell" { (text(&item["get"]["summary"])) }
                             td role="cell" {

@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use super::server::site;
 use super::*;
-use crate::dashboard::pages::api::described;
+use crate::dashboard::pages::api::{described, example, page};
 use crate::dashboard::request::{From, Method, Request};
 use crate::dashboard::routes::{Answer, Form, ROUTES, Who, answer};
+use crate::monitor::event::Kind;
 
 const NETWORK: From = From::Network {
     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -39,6 +40,7 @@ fn every_answer_is_as_it_is_described() {
     let data = Data::new();
     let ledger = ledger(&data.0, 3);
     let site = site(&data.0, &ledger);
+    site.monitor.tell(Kind::Disk, "", "It is full.", now());
     let description = described();
     let mut checked = 0;
     for (path, item) in description["paths"].as_object().unwrap() {
@@ -51,7 +53,7 @@ fn every_answer_is_as_it_is_described() {
         else {
             continue;
         };
-        let target = path.replace("{id}", "1").replace("{name}", "librarian");
+        let target = example(path, item).replace("{name}", "librarian");
         let Answer::Whole(reply) = answer(&site, &Request::get(&target, NETWORK)) else {
             panic!("{path} is streamed");
         };
@@ -64,6 +66,25 @@ fn every_answer_is_as_it_is_described() {
         checked += 1;
     }
     assert!(checked > 5);
+}
+
+#[test]
+fn the_page_for_programs_names_every_path_and_what_it_takes() {
+    let described = described();
+    let text = sound(&page(&described, &frame("/api")).into_string());
+    for (path, item) in described["paths"].as_object().unwrap() {
+        let parameters = item["get"]["parameters"].as_array();
+        let names = parameters
+            .into_iter()
+            .flatten()
+            .map(|parameter| &parameter["name"]);
+        for told in names.chain([&item["get"]["summary"]]) {
+            let told = told.as_str().unwrap();
+            assert!(text.contains(told), "{told} is not in\n{text}");
+        }
+        let path = example(path, item).replace('&', "&amp;");
+        assert!(text.contains(&path), "{path} is not in\n{text}");
+    }
 }
 
 /// As much of JSON Schema as the description uses: type, properties, required, items, enum, $ref.

@@ -1,6 +1,7 @@
 //! The page, its JSON and its server, on real temporary folders, sockets and ledgers.
 #![expect(clippy::disallowed_methods, reason = "a test takes its folders away")]
 
+mod about;
 mod api;
 mod events;
 mod logs;
