@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 
 use super::health::{mark, millis, time_text};
 use super::pages::Frame;
 use crate::monitor::rollup::Rollup;
-use crate::monitor::{Beat, Status};
+use crate::monitor::{Beat, Monitor, ServiceRow, Status};
 
 /// Beats and gaps in a strip.
 pub(super) const BEATS: usize = 48;
@@ -44,6 +44,42 @@ fn places(beats: &[Beat], patience: Duration, now: Timestamp) -> Vec<Place<'_>> 
     }
     let first = places.len().saturating_sub(BEATS);
     places.split_off(first)
+}
+
+/// The beats of a strip, oldest first. Reads at most twice as many rows as it has places.
+pub(super) fn last_beats(monitor: &Monitor, row: &ServiceRow, now: Timestamp) -> Vec<Beat> {
+    // Patience is longer than a beat takes: there is room for gaps.
+    let places = u32::try_from(BEATS).unwrap_or(u32::MAX);
+    let back = SignedDuration::try_from(row.patience.saturating_mul(places));
+    let since = now.saturating_sub(back.unwrap_or_default()).unwrap_or(now);
+    monitor.beats(&row.service, since, Timestamp::MAX)
+}
+
+/// The last beats, small: for the table of all services.
+pub(super) fn beats_line(beats: &[Beat], patience: Duration, now: Timestamp) -> Markup {
+    let places = places(beats, patience, now);
+    let told = told(&places);
+    let mut shapes: Vec<(&str, String)> = Vec::new();
+    for (place, x) in places
+        .iter()
+        .zip((BEATS - places.len()..).map(|place| place * STEP))
+    {
+        let (class, shape) = match place {
+            Place::Beat(beat) => (mark(&beat.status).0, shape(&beat.status)),
+            Place::Gap(_) => ("gap", " 9h6v2h-6z"),
+        };
+        let path = format!("M{x}{shape}");
+        match shapes.iter_mut().find(|(known, _)| *known == class) {
+            Some((_, paths)) => paths.push_str(&path),
+            None => shapes.push((class, path)),
+        }
+    }
+    html! {
+        svg.strip viewBox={ "0 0 " (BEATS * STEP) " 20" } role="img" aria-label=(told) preserveAspectRatio="none" {
+            title { (told) }
+            @for (class, path) in shapes { path class=(class) d=(path) {} }
+        }
+    }
 }
 
 /// The last beats as a strip, oldest first.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use jiff::civil::Date;
 use maud::{Markup, html};
 
+use super::charts::beats_line;
 use super::overview::{Overview, ago, grouped, service_word};
 use super::pages::{NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened};
 use super::request::encoded;
@@ -45,7 +46,7 @@ pub(super) fn services(overview: &Overview) -> Markup {
                         th scope="col" { "Service" }
                         th scope="col" { "Heartbeat" }
                         th scope="col" { "Seen now" }
-                        th scope="col" { "Last 60 days" }
+                        th scope="col" { "Last beats and 60 days" }
                     }
                 }
                 tbody { @for row in &overview.services { (service(overview, row)) } }
@@ -88,7 +89,12 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
                 @if row.live.is_empty() && row.response.is_none() { span.soft { "–" } }
                 @if let Some(took) = row.response { span.sub { "answered in " (millis(took)) } }
             }
-            td role="cell" { (strip(overview, row)) }
+            td role="cell" {
+                @if let Some((_, beats)) = overview.beats.iter().find(|(service, _)| *service == row.service) {
+                    (beats_line(beats, row.patience, overview.generated_at))
+                }
+                (strip(overview, row))
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use jiff::{Span, Timestamp};
 
 use crate::asset::{Asset, Left, LeftBecause, in_order, lossy};
 use crate::ledger::{Ledger, LedgerError};
-use crate::monitor::{Seen, ServiceRow, Status};
+use crate::monitor::{Beat, Seen, Service, ServiceRow, Status};
 use crate::verify::background::Verified;
 
 /// Photos listed on the page.
@@ -134,6 +134,8 @@ pub struct Overview {
     pub version: &'static str,
     /// The services.
     pub services: Vec<ServiceRow>,
+    /// The last beats of each, for who looks at the page.
+    pub beats: Vec<(Service, Vec<Beat>)>,
     /// What the monitor sees beside them.
     pub seen: Seen,
     /// The counts; `None`: the ledger could not be read.
@@ -167,6 +169,7 @@ impl Overview {
             zone,
             version: env!("CARGO_PKG_VERSION"),
             services,
+            beats: Vec::new(),
             seen,
             photos: None,
             kinds: Vec::new(),

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::access::{Visitor, sign_in};
+use super::charts;
 use super::export::Format;
 use super::metrics;
 use super::pages;
@@ -13,6 +14,7 @@ use super::site::Site;
 use super::text::text;
 use crate::asset::AssetId;
 use crate::ledger::{Ledger, LedgerError};
+use crate::monitor::ServiceRow;
 use crate::verify::row;
 
 /// How long a browser remembers the chosen interval: a year, in seconds.
@@ -319,10 +321,15 @@ impl Asked<'_> {
 }
 
 fn overview(asked: &Asked<'_>) -> Answer {
-    let overview = (asked.site.overview)();
+    let mut overview = (asked.site.overview)();
     if asked.visitor == Visitor::Stranger {
         return Reply::html(200, pages::overview::health(&overview)).into();
     }
+    let beats = |row: &ServiceRow| {
+        let beats = charts::last_beats(&asked.site.monitor, row, overview.generated_at);
+        (row.service.clone(), beats)
+    };
+    overview.beats = overview.services.iter().map(beats).collect();
     Reply::html(200, pages::overview::page(&overview, &asked.frame())).into()
 }
 

@@ -1,178 +1,190 @@
-//! The settings in force for a service, in words. Never a key, a password, or an address with one in it.
+//! The settings in force, by their names in the settings file. Never a key, a password, or an address with one in it.
 
-use crate::asset::shown;
-use crate::config::{Clear, Config, Poll};
-use crate::monitor::{Service, ServiceRow};
+use std::path::Path;
+use std::time::Duration;
 
-use super::health::time_text;
+use super::overview::grouped;
+use crate::asset::lossy;
+use crate::config::{Clear, Config, MonitorSettings, Poll};
+use crate::monitor::Service;
 
-/// Names and values for a service, as its page lists them.
-pub(super) fn settings_of(config: &Config, row: &ServiceRow) -> Vec<(&'static str, String)> {
-    let mut settings = vec![(
-        "Counts as stuck when silent for more than",
-        time_text(row.patience),
-    )];
-    settings.extend(match &row.service {
-        service if *service == Service::LIBRARIAN => librarian(config),
-        service if *service == Service::DASHBOARD => dashboard(config),
-        service if *service == Service::SERVICE_MONITOR => monitor(config),
-        service if *service == Service::FACTORY_DB => ledger(config),
-        service if *service == Service::SYNCTHING => syncthing(config),
-        service => other(config, service.as_str()),
-    });
+/// Values shown: settings may name any number of probes and alerts.
+const SETTINGS: usize = 80;
+
+/// Stands for what nobody is told.
+const HIDDEN: &str = "set, not shown";
+
+/// Every setting in force, by its name in the settings file, and its value.
+pub(super) fn in_force(config: &Config) -> Vec<(String, String)> {
+    let share = f64::from(config.reserve.millionths) / 10_000.0;
+    let mut settings = vec![
+        ("[inbox] path", path(&config.inbox)),
+        ("[inbox] settle_seconds", seconds(config.settle)),
+        ("[inbox] rescan_seconds", seconds(config.rescan)),
+        (
+            "[inbox] clear",
+            match config.clear {
+                Clear::Always => "always",
+                Clear::Safe => "safe",
+                Clear::Never => "never",
+            }
+            .to_owned(),
+        ),
+        (
+            "[inbox] poll",
+            match config.poll {
+                Poll::Auto => "auto",
+                Poll::Set(true) => "true",
+                Poll::Set(false) => "false",
+            }
+            .to_owned(),
+        ),
+        ("[inbox] ignore", list(&config.ignore)),
+        ("[storage] path", path(&config.storage)),
+        (
+            "[storage] reserve",
+            format!("{share} %, at most {} bytes", grouped(config.reserve.most)),
+        ),
+        (
+            "[verify] days",
+            or_off(
+                config
+                    .verify_every
+                    .map(|every| (every.as_secs_f64() / 86_400.0).to_string()),
+            ),
+        ),
+        ("[verify] limit", format!("{} MB/s", config.verify_limit)),
+        ("[dashboard] listen", config.listen.to_string()),
+        ("[dashboard] hosts", list(&config.hosts)),
+        (
+            "[dashboard] refresh_seconds",
+            config.refresh_seconds.to_string(),
+        ),
+        (
+            "[dashboard] tls_cert",
+            or_none(config.tls.as_ref().map(|tls| path(&tls.certificate))),
+        ),
+        (
+            "[dashboard] tls_key",
+            or_none(config.tls.as_ref().map(|tls| path(&tls.key))),
+        ),
+    ];
+    settings.extend(of_the_monitor(&config.monitor));
+    let mut named: Vec<(String, String)> = settings
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value))
+        .collect();
+    // An address may carry a password: only the name is told.
+    named.extend(
+        config
+            .monitor
+            .probes
+            .iter()
+            .map(|probe| (format!("[probes.{}]", probe.name), HIDDEN.to_owned())),
+    );
+    named.extend(
+        config
+            .alerts
+            .iter()
+            .map(|target| (format!("[alerts.{}]", target.name), HIDDEN.to_owned())),
+    );
+    named.truncate(SETTINGS);
+    named
+}
+
+fn path(path: &Path) -> String {
+    lossy(path.as_os_str())
+}
+
+fn seconds(time: Duration) -> String {
+    format!("{} s", time.as_secs_f64())
+}
+
+fn list(names: &[String]) -> String {
+    or_none((!names.is_empty()).then(|| names.join(", ")))
+}
+
+fn or_none(value: Option<String>) -> String {
+    value.unwrap_or_else(|| "none".to_owned())
+}
+
+/// Days, where 0 switches something off.
+fn or_off(days: Option<String>) -> String {
+    days.unwrap_or_else(|| "0: switched off".to_owned())
+}
+
+fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
+    vec![
+        (
+            "[monitor] librarian_seconds",
+            seconds(monitor.librarian_every),
+        ),
+        (
+            "[monitor] services_seconds",
+            seconds(monitor.services_every),
+        ),
+        ("[monitor] commit_seconds", seconds(monitor.commit_every)),
+        (
+            "[monitor] history_days",
+            (monitor.keep.as_secs() / 86_400).to_string(),
+        ),
+        (
+            "[monitor] quiet_phone_days",
+            or_off(monitor.quiet_phone_days.map(|days| days.to_string())),
+        ),
+        ("[monitor] units", list(&monitor.units)),
+        (
+            "[monitor] docker",
+            or_none(monitor.docker.as_deref().map(without_login)),
+        ),
+        (
+            "[monitor] containers",
+            match monitor.containers.as_slice() {
+                [] => "all".to_owned(),
+                names => list(names),
+            },
+        ),
+        (
+            "[syncthing] url",
+            or_none(monitor.syncthing.url.as_deref().map(without_login)),
+        ),
+        (
+            "[syncthing] api_key_file",
+            or_none(monitor.syncthing.api_key_file.as_deref().map(path)),
+        ),
+        (
+            "[syncthing] api_key",
+            or_none(
+                monitor
+                    .syncthing
+                    .api_key
+                    .as_ref()
+                    .map(|_| HIDDEN.to_owned()),
+            ),
+        ),
+    ]
+}
+
+/// An address without the name and password that may stand in it.
+fn without_login(url: &str) -> String {
+    match (url.split_once("//"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//{host}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Those that a service follows.
+pub(super) fn of_service(config: &Config, service: &Service) -> Vec<(String, String)> {
+    let own = format!("[probes.{}]", service.as_str());
+    let sections: &[&str] = match service {
+        service if *service == Service::LIBRARIAN => &["[inbox]", "[storage]"],
+        service if *service == Service::DASHBOARD => &["[dashboard]"],
+        service if *service == Service::SERVICE_MONITOR => &["[monitor]", "[alerts"],
+        service if *service == Service::FACTORY_DB => &["[storage]", "[verify]"],
+        service if *service == Service::SYNCTHING => &["[syncthing]"],
+        _ => &[&own],
+    };
+    let mut settings = in_force(config);
+    settings.retain(|(name, _)| sections.iter().any(|section| name.starts_with(section)));
     settings
-}
-
-fn librarian(config: &Config) -> Vec<(&'static str, String)> {
-    let clear = match config.clear {
-        Clear::Always => "always, once they are kept",
-        Clear::Safe => "only while Syncthing is known to keep the phones' copies",
-        Clear::Never => "never",
-    };
-    let poll = match config.poll {
-        Poll::Auto => "on network disks only",
-        Poll::Set(true) => "yes",
-        Poll::Set(false) => "no",
-    };
-    let worker = config.worker.as_deref();
-    vec![
-        ("Inbox", shown(&config.inbox)),
-        ("Originals go to", shown(&config.storage)),
-        ("A file is taken when quiet for", time_text(config.settle)),
-        (
-            "The inbox is looked through every",
-            time_text(config.rescan),
-        ),
-        ("Photos leave the inbox", clear.to_owned()),
-        ("The inbox is polled", poll.to_owned()),
-        ("Left alone besides", listed(&config.ignore)),
-        (
-            "Metadata worker",
-            worker.map_or("not found".to_owned(), shown),
-        ),
-    ]
-}
-
-fn dashboard(config: &Config) -> Vec<(&'static str, String)> {
-    let tls = config.tls.as_ref();
-    let refresh = match config.refresh_seconds {
-        0 => "off".to_owned(),
-        seconds => format!("every {seconds} s"),
-    };
-    vec![
-        ("Listens on", config.listen.to_string()),
-        ("Host names besides addresses", listed(&config.hosts)),
-        (
-            "TLS certificate",
-            tls.map_or("none".to_owned(), |tls| shown(&tls.certificate)),
-        ),
-        ("Refresh, unless chosen", refresh),
-    ]
-}
-
-fn monitor(config: &Config) -> Vec<(&'static str, String)> {
-    let settings = &config.monitor;
-    let quiet = match settings.quiet_phone_days {
-        Some(days) => format!("after {days} days without a photo"),
-        None => "never".to_owned(),
-    };
-    vec![
-        ("Beats are kept for", time_text(settings.keep)),
-        ("Beats are written every", time_text(settings.commit_every)),
-        ("A phone is called quiet", quiet),
-        (
-            "Alerts go to so many places",
-            config.alerts.len().to_string(),
-        ),
-    ]
-}
-
-fn ledger(config: &Config) -> Vec<(&'static str, String)> {
-    let verify = match config.verify_every {
-        Some(every) => format!("within {}", time_text(every)),
-        None => "no".to_owned(),
-    };
-    vec![
-        ("Folder", shown(&config.data)),
-        ("Every original is read again", verify),
-        ("At most so fast", format!("{} MB/s", config.verify_limit)),
-    ]
-}
-
-fn syncthing(config: &Config) -> Vec<(&'static str, String)> {
-    let settings = &config.monitor.syncthing;
-    let key = match (&settings.api_key, &settings.api_key_file) {
-        (Some(_), _) => "given in the settings".to_owned(),
-        (None, Some(file)) => format!("read from {}", shown(file)),
-        (None, None) => "found out".to_owned(),
-    };
-    let url = settings.url.as_deref();
-    vec![
-        (
-            "Address",
-            url.map_or("found out".to_owned(), without_secrets),
-        ),
-        ("Key", key),
-    ]
-}
-
-fn other(config: &Config, name: &str) -> Vec<(&'static str, String)> {
-    let settings = &config.monitor;
-    let mut found = Vec::new();
-    if let Some(probe) = settings.probes.iter().find(|probe| probe.name == name) {
-        found.push(("Asked over HTTP", without_secrets(&probe.url)));
-        if let Some(expect) = probe.expect {
-            found.push(("Status that is expected", expect.to_string()));
-        }
-    }
-    if settings.units.iter().any(|unit| unit == name) {
-        found.push(("Looked at", "as a unit of systemd".to_owned()));
-    }
-    if settings.containers.iter().any(|known| known == name) {
-        let docker = settings.docker.as_deref();
-        let docker = docker.map_or("not asked".to_owned(), without_secrets);
-        found.push(("Docker", docker));
-    }
-    found
-}
-
-fn listed(names: &[String]) -> String {
-    if names.is_empty() {
-        return "none".to_owned();
-    }
-    names.join(", ")
-}
-
-/// An address without what may be secret in it: a user with a password, a query with a token.
-fn without_secrets(address: &str) -> String {
-    let (scheme, rest) = address.split_once("://").unwrap_or(("", address));
-    let (hidden, rest) = match rest.rsplit_once('@') {
-        Some((_, rest)) => ("…@", rest),
-        None => ("", rest),
-    };
-    let end = rest.find(['?', '#']).unwrap_or(rest.len());
-    let (shown, cut) = rest.split_at(end);
-    let between = if scheme.is_empty() { "" } else { "://" };
-    let more = if cut.is_empty() { "" } else { "…" };
-    format!("{scheme}{between}{hidden}{shown}{more}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_address_is_shown_without_what_may_be_secret_in_it() {
-        let cases = [
-            ("http://10.0.0.2:8384/x", "http://10.0.0.2:8384/x"),
-            ("http://me:pass@host/x", "http://…@host/x"),
-            ("http://me:p@ss@host/x", "http://…@host/x"),
-            ("http://me:p?ss@host/", "http://…@host/"),
-            ("https://host/x?token=t#f", "https://host/x…"),
-            ("/var/run/docker.sock", "/var/run/docker.sock"),
-        ];
-        for (address, shown) in cases {
-            assert_eq!(without_secrets(address), shown);
-        }
-    }
 }

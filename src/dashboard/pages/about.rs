@@ -1,26 +1,21 @@
 //! What runs here: version, licences, paths, and the settings in force. Never a key or a password.
 
-use std::path::Path;
-use std::time::Duration;
-
 use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
 use super::{Frame, NAME_LIMIT, clock, shortened};
-use crate::asset::{lossy, rfc3339};
-use crate::config::{Clear, Config, MonitorSettings, Poll};
+use crate::asset::{rfc3339, shown};
+use crate::config::Config;
 use crate::dashboard::json::object;
 use crate::dashboard::overview::grouped;
 use crate::dashboard::reply::Reply;
 use crate::dashboard::routes::{Answer, Asked};
+use crate::dashboard::settings;
 use crate::ledger::FORMAT;
 
 /// Characters of a value.
 const VALUE_LIMIT: usize = 160;
-
-/// Values shown: settings may name any number of probes and alerts.
-const SETTINGS: usize = 80;
 
 /// A setting in force.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,9 +27,6 @@ pub struct Setting {
     /// Whether it would be the same without the settings file.
     pub is_default: bool,
 }
-
-/// Stands for what nobody is told.
-const HIDDEN: &str = "set, not shown";
 
 /// What the page shows.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,16 +46,19 @@ impl AboutView {
         let config = &asked.site.config;
         let ledger = asked.site.ledger.upgrade();
         let defaults = Config::defaults(&config.root);
-        let defaults = defaults.as_ref().map(settings).unwrap_or_default();
+        let defaults = defaults
+            .as_ref()
+            .map(settings::in_force)
+            .unwrap_or_default();
         Self {
             paths: vec![
-                ("Root", path(&config.root)),
-                ("Inbox", path(&config.inbox)),
-                ("Storage", path(&config.storage)),
-                ("Data", path(&config.data)),
-                ("Logs", path(&config.logs)),
+                ("Root", shown(&config.root)),
+                ("Inbox", shown(&config.inbox)),
+                ("Storage", shown(&config.storage)),
+                ("Data", shown(&config.data)),
+                ("Logs", shown(&config.logs)),
             ],
-            settings: settings(config)
+            settings: settings::in_force(config)
                 .into_iter()
                 .map(|setting| {
                     let is_default = defaults.contains(&setting);
@@ -104,165 +99,6 @@ impl AboutView {
             ("ledger_format", json!(FORMAT)),
             ("started_at", json!(self.started_at.map(rfc3339))),
         ])
-    }
-}
-
-/// Every setting in force, by its name in the settings file, and its value.
-pub(in crate::dashboard) fn settings(config: &Config) -> Vec<(String, String)> {
-    let share = f64::from(config.reserve.millionths) / 10_000.0;
-    let mut settings = vec![
-        ("[inbox] path", path(&config.inbox)),
-        ("[inbox] settle_seconds", seconds(config.settle)),
-        ("[inbox] rescan_seconds", seconds(config.rescan)),
-        (
-            "[inbox] clear",
-            match config.clear {
-                Clear::Always => "always",
-                Clear::Safe => "safe",
-                Clear::Never => "never",
-            }
-            .to_owned(),
-        ),
-        (
-            "[inbox] poll",
-            match config.poll {
-                Poll::Auto => "auto",
-                Poll::Set(true) => "true",
-                Poll::Set(false) => "false",
-            }
-            .to_owned(),
-        ),
-        ("[inbox] ignore", list(&config.ignore)),
-        ("[storage] path", path(&config.storage)),
-        (
-            "[storage] reserve",
-            format!("{share} %, at most {} bytes", grouped(config.reserve.most)),
-        ),
-        (
-            "[verify] days",
-            or_off(
-                config
-                    .verify_every
-                    .map(|every| (every.as_secs_f64() / 86_400.0).to_string()),
-            ),
-        ),
-        ("[verify] limit", format!("{} MB/s", config.verify_limit)),
-        ("[dashboard] listen", config.listen.to_string()),
-        ("[dashboard] hosts", list(&config.hosts)),
-        (
-            "[dashboard] refresh_seconds",
-            config.refresh_seconds.to_string(),
-        ),
-        (
-            "[dashboard] tls_cert",
-            or_none(config.tls.as_ref().map(|tls| path(&tls.certificate))),
-        ),
-        (
-            "[dashboard] tls_key",
-            or_none(config.tls.as_ref().map(|tls| path(&tls.key))),
-        ),
-    ];
-    settings.extend(of_the_monitor(&config.monitor));
-    let mut named: Vec<(String, String)> = settings
-        .into_iter()
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
-    // An address may carry a password: only the name is told.
-    named.extend(
-        config
-            .monitor
-            .probes
-            .iter()
-            .map(|probe| (format!("[probes.{}]", probe.name), HIDDEN.to_owned())),
-    );
-    named.extend(
-        config
-            .alerts
-            .iter()
-            .map(|target| (format!("[alerts.{}]", target.name), HIDDEN.to_owned())),
-    );
-    named.truncate(SETTINGS);
-    named
-}
-
-fn path(path: &Path) -> String {
-    lossy(path.as_os_str())
-}
-
-fn seconds(time: Duration) -> String {
-    format!("{} s", time.as_secs_f64())
-}
-
-fn list(names: &[String]) -> String {
-    or_none((!names.is_empty()).then(|| names.join(", ")))
-}
-
-fn or_none(value: Option<String>) -> String {
-    value.unwrap_or_else(|| "none".to_owned())
-}
-
-/// Days, where 0 switches something off.
-fn or_off(days: Option<String>) -> String {
-    days.unwrap_or_else(|| "0: switched off".to_owned())
-}
-
-fn of_the_monitor(monitor: &MonitorSettings) -> Vec<(&'static str, String)> {
-    vec![
-        (
-            "[monitor] librarian_seconds",
-            seconds(monitor.librarian_every),
-        ),
-        (
-            "[monitor] services_seconds",
-            seconds(monitor.services_every),
-        ),
-        ("[monitor] commit_seconds", seconds(monitor.commit_every)),
-        (
-            "[monitor] history_days",
-            (monitor.keep.as_secs() / 86_400).to_string(),
-        ),
-        (
-            "[monitor] quiet_phone_days",
-            or_off(monitor.quiet_phone_days.map(|days| days.to_string())),
-        ),
-        ("[monitor] units", list(&monitor.units)),
-        (
-            "[monitor] docker",
-            or_none(monitor.docker.as_deref().map(without_login)),
-        ),
-        (
-            "[monitor] containers",
-            match monitor.containers.as_slice() {
-                [] => "all".to_owned(),
-                names => list(names),
-            },
-        ),
-        (
-            "[syncthing] url",
-            or_none(monitor.syncthing.url.as_deref().map(without_login)),
-        ),
-        (
-            "[syncthing] api_key_file",
-            or_none(monitor.syncthing.api_key_file.as_deref().map(path)),
-        ),
-        (
-            "[syncthing] api_key",
-            or_none(
-                monitor
-                    .syncthing
-                    .api_key
-                    .as_ref()
-                    .map(|_| HIDDEN.to_owned()),
-            ),
-        ),
-    ]
-}
-
-/// An address without the name and password that may stand in it.
-fn without_login(url: &str) -> String {
-    match (url.split_once("//"), url.rsplit_once('@')) {
-        (Some((scheme, _)), Some((_, host))) => format!("{scheme}//{host}"),
-        _ => url.to_owned(),
     }
 }
 

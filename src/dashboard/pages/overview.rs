@@ -14,6 +14,9 @@ use crate::verify::background::Verified;
 /// Ids from here on are a journal's, while the ledger is down: they have no page.
 const JOURNALED: u64 = 1 << 63;
 
+/// Photos on the page; the others have pages of their own.
+const NEWEST_ON_PAGE: usize = 20;
+
 /// Problems on the page; the rest is in the JSON.
 const PROBLEMS_ON_PAGE: usize = 20;
 
@@ -308,7 +311,7 @@ fn newest(overview: &Overview) -> Markup {
                 p { "Nothing yet. Photos that are put into the inbox appear here." }
             } @else {
                 table role="table" {
-                    caption { "The last " (overview.newest.len()) " files, newest first" }
+                    caption { "The last " (overview.newest.len().min(NEWEST_ON_PAGE)) " files, newest first" }
                     thead {
                         tr role="row" {
                             th scope="col" { "Photo" }
@@ -317,7 +320,7 @@ fn newest(overview: &Overview) -> Markup {
                             th scope="col" { "Filed" }
                         }
                     }
-                    tbody { @for asset in &overview.newest { (photo(overview, asset)) } }
+                    tbody { @for asset in overview.newest.iter().take(NEWEST_ON_PAGE) { (photo(overview, asset)) } }
                 }
             }
         }

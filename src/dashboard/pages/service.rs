@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
@@ -20,7 +20,7 @@ use crate::dashboard::overview::{Overview, ago, grouped, service_word};
 use crate::dashboard::reply::Reply;
 use crate::dashboard::request::encoded;
 use crate::dashboard::routes::{Answer, Asked};
-use crate::dashboard::settings::settings_of;
+use crate::dashboard::settings;
 use crate::dashboard::site::Site;
 use crate::log_file::reader::Place;
 use crate::monitor::rollup::Rollup;
@@ -58,7 +58,7 @@ pub struct ServiceView {
     /// Its last lines in the log, newest first, or why they can't be read. `None`: it writes none.
     pub log: Option<Result<Vec<Line>, String>>,
     /// The settings in force for it.
-    pub settings: Vec<(&'static str, String)>,
+    pub settings: Vec<(String, String)>,
 }
 
 impl ServiceView {
@@ -72,11 +72,7 @@ impl ServiceView {
             .find(|row| row.service.as_str() == name)?
             .clone();
         let service = &row.service;
-        // Twice as long as so many beats take, for gaps.
-        let beats = u32::try_from(charts::BEATS).unwrap_or(u32::MAX);
-        let back = SignedDuration::try_from(row.patience.saturating_mul(beats));
-        let since = now.saturating_sub(back.unwrap_or_default()).unwrap_or(now);
-        let beats = site.monitor.beats(service, since, Timestamp::MAX);
+        let beats = charts::last_beats(&site.monitor, &row, now);
         let this_hour = now.as_second().div_euclid(3600);
         let hour = |hour: i64| Timestamp::from_second(hour * 3600).unwrap_or_default();
         let first_hour = hour(this_hour - charts::HOURS + 1);
@@ -95,7 +91,7 @@ impl ServiceView {
         });
         Some(Self {
             events: events::of_service(&site.monitor, service, now, EVENTS),
-            settings: settings_of(&site.config, &row),
+            settings: settings::of_service(&site.config, &row.service),
             hours: hours.collect(),
             first_hour,
             beats,

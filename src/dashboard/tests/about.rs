@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::config::Config;
-use crate::dashboard::pages::about::{AboutView, Setting, page, settings};
+use crate::dashboard::pages::about::{AboutView, Setting, page};
+use crate::dashboard::settings::in_force;
 
 /// Settings read from a file in a folder of its own.
 fn config(data: &Path, text: &str) -> Config {
@@ -30,7 +31,7 @@ fn view() -> AboutView {
 #[test]
 fn every_setting_of_the_manual_is_shown() {
     let data = Data::new();
-    let shown = settings(&config(&data.0, ""));
+    let shown = in_force(&config(&data.0, ""));
     let manual = include_str!("../../../README.md");
     let mut seen = 0;
     for row in manual.lines().filter(|line| line.starts_with("| `[")) {
@@ -53,9 +54,9 @@ fn every_setting_of_the_manual_is_shown() {
 #[test]
 fn what_the_file_changes_is_told_from_the_defaults() {
     let data = Data::new();
-    let defaults = settings(&Config::defaults(&data.0.canonicalize().unwrap()).unwrap());
-    assert_eq!(settings(&config(&data.0, "")), defaults);
-    let changed = settings(&config(
+    let defaults = in_force(&Config::defaults(&data.0.canonicalize().unwrap()).unwrap());
+    assert_eq!(in_force(&config(&data.0, "")), defaults);
+    let changed = in_force(&config(
         &data.0,
         "[inbox]\nclear = \"safe\"\n[verify]\ndays = 30\n[monitor]\nquiet_phone_days = 0\n",
     ));
@@ -80,7 +81,7 @@ fn no_key_and_no_password_is_shown() {
          [probes.router]\nurl = \"http://me:s3cret@router/\"\ncontains = \"s3cret\"\n\
          [alerts.hook]\nkind = \"webhook\"\nurl = \"https://hooks.example/s3cret\"\n",
     );
-    let shown = settings(&config);
+    let shown = in_force(&config);
     assert!(!format!("{shown:?}").contains("s3cret"), "{shown:?}");
     for (name, value) in [
         ("[syncthing] url", "http://localhost:8384"),

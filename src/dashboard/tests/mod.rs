@@ -125,6 +125,7 @@ fn well() -> Overview {
             .into_iter()
             .map(|service| row(service, Status::Up))
             .collect(),
+        beats: Vec::new(),
         seen: Seen::default(),
         photos: Some(Photos {
             total: 1_234,

@@ -86,7 +86,10 @@ fn view() -> ServiceView {
             service: Some("syncthing"),
             text: "it does not answer".to_owned(),
         }])),
-        settings: vec![("Address", "http://127.0.0.1:8384".to_owned())],
+        settings: vec![(
+            "[syncthing] url".to_owned(),
+            "http://127.0.0.1:8384".to_owned(),
+        )],
         row,
         overview,
     }
@@ -176,7 +179,7 @@ fn hostile_texts_are_text_and_the_page_of_a_service_stays_small() {
     view.beats = (-60..0)
         .map(|minute| beat(minute * 60, Status::Degraded(evil.clone())))
         .collect();
-    view.settings = vec![("Inbox", evil.clone()); 10];
+    view.settings = vec![("[inbox] path".to_owned(), evil.clone()); 10];
     view.log = Some(Err(evil.clone()));
     let html = page(&view, &frame("/services/x")).into_string();
     assert!(sound(&html).contains("&lt;script&gt;"));
