@@ -6,13 +6,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::{Value, json};
 use smol::{LocalExecutor, channel};
 
-use super::{Ended, draws_progress, inspect};
+use super::progress::Bar;
+use super::{Ended, inspect};
 use crate::appliance::now;
-use crate::asset::{LeftBecause, shown};
+use crate::asset::{LeftBecause, bytes_text, shown};
 use crate::config::{Clear, Config};
 use crate::courier::Courier;
 use crate::disk::Source;
@@ -157,7 +157,7 @@ fn places(asked: &Ingest, config: &Config) -> Result<Vec<(PathBuf, Scope)>, Stri
 
 /// One pass of one line, reporting as it goes.
 fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
-    let bar = bar();
+    let bar = Bar::new(0);
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let (ready, shots) = channel::bounded(64);
@@ -184,18 +184,7 @@ fn pass(line: &Arc<Line>, scope: Scope, json: bool, summary: &mut Summary) {
         }
         journeys.await;
     }));
-    bar.finish_and_clear();
-}
-
-fn bar() -> ProgressBar {
-    if !draws_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-    let style = ProgressStyle::with_template(
-        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left: {msg}",
-    );
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
+    bar.clear();
 }
 
 impl Summary {
@@ -328,7 +317,7 @@ fn tell(summary: &Summary, took: Duration, json: bool, degraded: Option<&Degrade
                 "{} filed, {} duplicates, {left} stay in the inbox; {} in {seconds:.1} s",
                 summary.filed,
                 summary.duplicates,
-                HumanBytes(summary.bytes)
+                bytes_text(summary.bytes)
             );
         }
     }

@@ -16,6 +16,7 @@ pub mod ingest;
 pub mod inspect;
 mod owner;
 pub mod password;
+mod progress;
 pub mod rebuild;
 pub mod status;
 pub mod verify;

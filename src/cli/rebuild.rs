@@ -1,10 +1,10 @@
 //! `rebuild`: the ledger made anew from Originals, or what it does not know added to it.
 
 use argh::FromArgs;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
-use super::{Ended, draws_progress};
+use super::Ended;
+use super::progress::Bar;
 use crate::appliance::now;
 use crate::asset::lossy;
 use crate::config::Config;
@@ -22,13 +22,13 @@ pub struct Rebuild {
 
 /// Carries out the command.
 pub fn rebuild(asked: &Rebuild, config: &Config) -> Result<Ended, RebuildError> {
-    let bar = bar();
+    let bar = Bar::new(0);
     let rebuilt = crate::rebuild::rebuild(config, now, &mut |told| match told {
         Told::Begun(bytes) => bar.set_length(bytes),
         Told::Read(bytes) => bar.inc(bytes),
         told => bar.suspend(|| tell(&told, asked.json)),
     })?;
-    bar.finish_and_clear();
+    bar.clear();
     conclude(&rebuilt, asked.json);
     Ok(if rebuilt.same + rebuilt.left == 0 {
         Ended::Well
@@ -107,14 +107,4 @@ fn conclude(rebuilt: &Rebuilt, json: bool) {
             rebuilt.litter
         );
     }
-}
-
-fn bar() -> ProgressBar {
-    if !draws_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(5));
-    let style =
-        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }

@@ -11,13 +11,13 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use argh::FromArgs;
-use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
 
-use super::{Ended, draws_progress};
-use crate::asset::{Original, lossy, shown};
+use super::Ended;
+use super::progress::Bar;
+use crate::asset::{Original, bytes_text, lossy, shown};
 use crate::config::Config;
 use crate::dashboard::client::AskError;
 use crate::disk::{DiskError, Source};
@@ -172,7 +172,7 @@ pub fn verify(asked: &Verify, config: &Config, now: Timestamp) -> Result<Ended, 
     if let Some(repair) = repair.as_ref().filter(|_| !has_copies && !known.is_empty()) {
         return Err(repair.has_none());
     }
-    let bar = bar(total);
+    let bar = Bar::new(total);
     let never = AtomicBool::new(false);
     rows.each(|original| {
         if !wanted(original) {
@@ -234,7 +234,7 @@ pub fn verify(asked: &Verify, config: &Config, now: Timestamp) -> Result<Ended, 
         }
     }
     tell_strangers(&mut found)?;
-    bar.finish_and_clear();
+    bar.clear();
     Ok(conclude(&summary, started.elapsed(), asked))
 }
 
@@ -368,7 +368,7 @@ fn conclude(summary: &Summary, took: Duration, asked: &Verify) -> Ended {
                 summary.litter
             )
         }));
-        let bytes = HumanBytes(summary.bytes);
+        let bytes = bytes_text(summary.bytes);
         say!("{}; {bytes} read in {seconds:.1} s", said.join(", "));
         if summary.journaled > 0 {
             say!(
@@ -382,14 +382,4 @@ fn conclude(summary: &Summary, took: Duration, asked: &Verify) -> Ended {
     } else {
         Ended::WithProblems
     }
-}
-
-fn bar(total: u64) -> ProgressBar {
-    if !draws_progress() {
-        return ProgressBar::hidden();
-    }
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr_with_hz(5));
-    let style =
-        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left");
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
 }
