@@ -95,7 +95,10 @@ fn ledger(config: &Config) -> Vec<(&'static str, String)> {
     vec![
         ("Folder", shown(&config.data)),
         ("Every original is read again", verify),
-        ("At most so fast", format!("{} MB/s", config.verify_limit)),
+        (
+            "At most so fast",
+            format!("{:.1} MB/s", config.verify_limit),
+        ),
     ]
 }
 
