@@ -54,6 +54,32 @@ fn a_browser_shows_the_page_while_photos_arrive() {
     assert!(size > 10_000, "an empty page: {size} bytes");
 }
 
+#[test]
+fn what_the_services_log_is_on_the_page_under_their_names() {
+    let mut factory = Factory::new("logs");
+    factory.put(
+        "one.jpg",
+        &jpeg::small(1, &Exif::taken("2024:02:29 12:00:00")),
+    );
+    factory.start();
+    let lines = |query: &str| {
+        http(
+            factory.address(),
+            "GET",
+            &format!("/api/v1/logs{query}"),
+            &[],
+        )
+        .1
+    };
+    factory.wait_until("the librarian's lines are there", PATIENCE, || {
+        lines("?service=librarian&text=ONE.JPG").contains("is filed as")
+    });
+    let others = lines("?service=syncthing");
+    assert!(!others.contains("one.jpg"), "{others}");
+    let bad = lines("?level=error");
+    assert!(bad.contains("\"lines\": []"), "{bad}");
+}
+
 fn browse(factory: &Factory, arguments: &[&str]) -> String {
     let mut command = Command::new("chromium");
     command

@@ -113,10 +113,7 @@ impl EventsView {
             until: Timestamp::MAX,
             skip: 0,
         });
-        // What was made under a doubtful clock lies between the others.
-        let looked_at = in_order(monitor.events_until(from.until, ROWS), |event| {
-            Reverse(event.at)
-        });
+        let looked_at = events_until(monitor, from.until);
         let open = match asked {
             None => monitor.open_incidents(""),
             Some(_) => Vec::new(),
@@ -156,6 +153,11 @@ impl Happening {
     }
 }
 
+/// The newest [`ROWS`] events up to and at a time, newest first: what was made under a doubtful clock lies between the others.
+fn events_until(monitor: &Monitor, until: Timestamp) -> Vec<Event> {
+    in_order(monitor.events_until(until, ROWS), |event| Reverse(event.at))
+}
+
 /// Those events, newest first, that fit, from the one at `skip` on: so many, and so many bytes of markup, at most. And the first one
 /// for which there is no room.
 fn pick(
@@ -191,8 +193,7 @@ pub(super) fn of_service(
     now: Timestamp,
     limits: (usize, usize),
 ) -> Vec<Happening> {
-    let mut events = monitor.events_until(Timestamp::MAX, ROWS);
-    events.sort_by_key(|event| Reverse(event.at));
+    let events = events_until(monitor, Timestamp::MAX);
     let key = format!("service/{}", service.as_str());
     let fits = |event: &Event| {
         let is_syncthing = *service == Service::SYNCTHING && event.kind == Kind::Syncthing;

@@ -308,7 +308,7 @@ pub(super) fn list(lines: &[Line], frame: &Frame<'_>) -> Markup {
                             bdi.said { (line.text) }
                         }
                         td.t role="cell" { @if let Some(at) = line.at { (clock(frame.zone, at)) } @else { "–" } }
-                        td role="cell" { (line.service.unwrap_or("–")) }
+                        td.t role="cell" { (line.service.unwrap_or("–")) }
                     }
                 }
             }
