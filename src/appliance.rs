@@ -261,8 +261,8 @@ fn activity(config: &Config, line: &Line, monitor: &Monitor, started_at: Timesta
     // Only what is known already: a page that asked Storage would hang with it.
     let trouble = line.trouble(Instant::now());
     let depth = progress.depth();
-    // For lack of room the large files may wait while the small ones go on.
     let paused_until = line.rests_until(Instant::now());
+    // For lack of room the large files may wait while the small ones go on.
     let is_paused = trouble.is_some()
         || paused_until.is_some()
         || (watch.full().is_some() && progress.under_way.load(Ordering::Relaxed) == 0);

@@ -373,7 +373,7 @@ fn problem_of_asset(asset: &Asset) -> Option<Problem> {
 }
 
 /// With a full stop, where the reason that ends it brought none.
-fn ended(mut sentence: String) -> String {
+pub(super) fn ended(mut sentence: String) -> String {
     if !sentence.ends_with(['.', '!', '?']) {
         sentence.push('.');
     }

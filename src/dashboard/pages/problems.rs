@@ -8,12 +8,12 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
-use super::{Frame, NAME_LIMIT, REASON_LIMIT, clock, shortened, small_page};
+use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened, small_page};
 use crate::asset::{Asset, Left, LeftBecause, lossy, rfc3339};
 use crate::dashboard::access::sign_in::hidden;
 use crate::dashboard::access::{FORM_TOKEN, Visitor};
 use crate::dashboard::json::{object, verified_json};
-use crate::dashboard::overview::{Overview, ago, grouped};
+use crate::dashboard::overview::{Overview, ago, ended, grouped};
 use crate::dashboard::pages::overview::{finding_text, round_text};
 use crate::dashboard::reply::Reply;
 use crate::dashboard::request::encoded;
@@ -236,7 +236,7 @@ fn left(view: &ProblemsView, frame: &Frame<'_>) -> Markup {
                 (sort(left.why)) ", " (ago(left.since, view.now))
                 @if folder != Path::new("") { ", folder " bdi { (short(&lossy(folder.as_os_str()), NAME_LIMIT)) } }
             },
-            why: html! { (short(&left.reason, REASON_LIMIT)) span.sub { (way_out(left.why)) } },
+            why: html! { (short(&sentence(&left.reason), REASON_LIMIT)) " " span.sub { (way_out(left.why)) } },
             does: Some(does),
         }
     });
@@ -279,14 +279,12 @@ fn sort(why: LeftBecause) -> &'static str {
 
 fn way_out(why: LeftBecause) -> &'static str {
     match why {
-        LeftBecause::NotMedia => {
-            "Move it elsewhere, or delete it. If it should be a photo, send it again from the phone."
-        }
+        LeftBecause::NotMedia => "If it should be a photo, send it again from the phone.",
         LeftBecause::WaitsForPhoto => {
-            "It is filed by itself when its photo comes. If the photo is not to come, delete it."
+            "It is filed by itself when the photo comes. If that is not to come, delete it."
         }
         LeftBecause::Unreadable => {
-            "Put right what the reason names, then try again. It is also tried again by itself from time to time."
+            "When that is put right, try again; it is also tried by itself from time to time."
         }
         LeftBecause::Kept(_) => "There is nothing to do.",
     }
@@ -309,7 +307,7 @@ fn verified(view: &ProblemsView, frame: &Frame<'_>) -> Markup {
         .map(|(finding, since)| Row {
             name: html! { bdi { (short(&lossy(finding.path.as_os_str()), NAME_LIMIT)) } },
             sub: html! { (finding.what.as_str()) ", " (ago(*since, view.now)) },
-            why: html! { (short(&finding_text(finding), 2 * REASON_LIMIT)) },
+            why: html! { (short(&sentence(&finding_text(finding)), 2 * REASON_LIMIT)) },
             does: None,
         })
         .collect();
@@ -339,7 +337,7 @@ fn damaged(view: &ProblemsView) -> Markup {
         Row {
             name: html! { a href={ "/photos/" (photo.id.0) } { bdi { (short(&name, NAME_LIMIT)) } } },
             sub: html! { "taken " (photo.captured.day()) },
-            why: html! { (short(&photo.errors.join("; "), REASON_LIMIT)) },
+            why: html! { (short(&sentence(&photo.errors.join("; ")), REASON_LIMIT)) },
             does: None,
         }
     });
@@ -408,7 +406,7 @@ fn table(caption: &str, rows: Vec<Row>) -> Markup {
             tbody {
                 @for row in rows {
                     tr role="row" {
-                        th scope="row" role="rowheader" { (row.name) span.sub { (row.sub) } }
+                        th scope="row" role="rowheader" { (row.name) " " span.sub { (row.sub) } }
                         td role="cell" { (row.why) }
                         @if let Some(does) = row.does { td role="cell" { (does) } }
                     }
@@ -433,6 +431,11 @@ fn button(frame: &Frame<'_>, action: &str, label: &str, file: Option<(&str, &str
             }
         }
     }
+}
+
+/// A reason, which may begin small and end without a stop, as a sentence.
+fn sentence(reason: &str) -> String {
+    ended(capitalised(reason))
 }
 
 /// Shortened so that it is at most three bytes of the page for each of `limit` characters, whatever characters they are.
