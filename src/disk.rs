@@ -51,7 +51,7 @@ use crate::asset::{FileHash, is_litter, shown};
 
 pub use clear::{Cleared, name_before_aside};
 pub use compare::Compared;
-pub use hold::{Entry, EntryIs, Held, Hold, Rights, Source};
+pub use hold::{Entry, EntryIs, Held, Hold, Rights, Source, in_order_of_names};
 pub use recover::Recovered;
 pub use state::replace_file;
 pub use vault::{Kept, Parted, Placing, Restored, Vault};

@@ -56,9 +56,9 @@ struct Summary {
     /// Filed, but damaged.
     damaged: Vec<(PathBuf, String)>,
     /// Kept, and still in the inbox.
-    uncleared: BTreeMap<PathBuf, String>,
+    uncleared: BTreeMap<PathBuf, Report>,
     /// By path, so that a file that was put off and then filed counts once.
-    others: BTreeMap<PathBuf, Fate>,
+    others: BTreeMap<PathBuf, Report>,
 }
 
 /// Half of how long what Syncthing said counts in a pass: nobody asks it again meanwhile.
@@ -199,13 +199,13 @@ impl Summary {
             }
             Fate::Duplicate(_) => self.duplicates += 1,
             Fate::Restored(_) => self.restored += 1,
-            fate => {
-                self.others.insert(report.path.clone(), fate.clone());
+            _ => {
+                self.others.insert(report.path.clone(), report.clone());
                 return;
             }
         }
-        if let Some(reason) = &report.uncleared {
-            self.uncleared.insert(report.path.clone(), reason.clone());
+        if report.uncleared.is_some() {
+            self.uncleared.insert(report.path.clone(), report.clone());
         }
         self.bytes += report.size;
         self.others.remove(&report.path);
@@ -271,8 +271,8 @@ fn sentence(report: &Report) -> Option<String> {
 fn tell(summary: &Summary, took: Duration, json: bool, degraded: Option<&Degraded>) -> Ended {
     let left = summary
         .others
-        .iter()
-        .filter(|(_, fate)| !matches!(fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone))
+        .values()
+        .filter(|other| !matches!(other.fate, Fate::Left(LeftBecause::Kept(_), _) | Fate::Gone))
         .count()
         + summary.uncleared.len();
     let problems = left + summary.damaged.len();
@@ -296,12 +296,13 @@ fn tell(summary: &Summary, took: Duration, json: bool, degraded: Option<&Degrade
         for (path, errors) in &summary.damaged {
             say!("{} is filed, but damaged: {errors}", shown(path));
         }
-        for (path, fate) in &summary.others {
+        for (path, Report { fate, .. }) in &summary.others {
             if let Fate::Left(_, reason) | Fate::Unsettled(reason) | Fate::PutOff(reason) = fate {
                 say!("{} stays in the inbox: {reason}", shown(path));
             }
         }
-        for (path, reason) in &summary.uncleared {
+        for (path, Report { uncleared, .. }) in &summary.uncleared {
+            let reason = uncleared.as_deref().unwrap_or_default();
             say!("{} stays in the inbox: {reason}", shown(path));
         }
         if summary.restored > 0 {

@@ -3,7 +3,7 @@
 mod repair;
 mod rows;
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -17,7 +17,7 @@ use serde_json::json;
 
 use super::Ended;
 use super::progress::Bar;
-use crate::asset::{Original, bytes_text, lossy, shown};
+use crate::asset::{Original, bytes_text, in_order, lossy, shown};
 use crate::config::Config;
 use crate::dashboard::client::AskError;
 use crate::disk::{DiskError, Source};
@@ -132,7 +132,7 @@ struct Summary {
     /// Files and folders of other programs.
     litter: u64,
     /// By the name of the finding; those that were repaired are not among them.
-    found: BTreeMap<&'static str, u64>,
+    found: HashMap<&'static str, u64>,
 }
 
 /// Carries out the command.
@@ -356,12 +356,8 @@ fn conclude(summary: &Summary, took: Duration, asked: &Verify) -> Ended {
             summary.sound, summary.checked
         )];
         said.extend((summary.repaired > 0).then(|| format!("{} repaired", summary.repaired)));
-        said.extend(
-            summary
-                .found
-                .iter()
-                .map(|(what, count)| format!("{count} {what}")),
-        );
+        let found = in_order(&summary.found, |(what, _)| **what);
+        said.extend(found.iter().map(|(what, count)| format!("{count} {what}")));
         said.extend((summary.litter > 0).then(|| {
             format!(
                 "{} left by other programs (a NAS, a desktop), which are no matter of ours",

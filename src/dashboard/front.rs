@@ -11,9 +11,9 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -39,8 +39,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 /// The running front. Dropping it ends it.
 #[derive(Debug)]
 pub struct Front {
-    /// Closed to end the thread.
-    stop: Option<Sender<()>>,
+    /// Set to end the thread.
+    halt: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -52,6 +52,7 @@ struct Plan {
     listener: TcpListener,
     monitor: Arc<Monitor>,
     now: fn() -> Timestamp,
+    halt: Arc<AtomicBool>,
 }
 
 /// A process, which ends with this.
@@ -68,6 +69,7 @@ type Files = [Option<(u64, i64, u64)>; 2];
 impl Front {
     /// Starts it. `Err` says why there can be none, and what to do.
     pub(super) fn start(site: &Site, tls: &Tls, listener: TcpListener) -> Result<Self, String> {
+        let halt = Arc::new(AtomicBool::new(false));
         let plan = Plan {
             program: program(&site.config)?,
             data: site.config.data.clone(),
@@ -75,14 +77,14 @@ impl Front {
             listener,
             monitor: Arc::clone(&site.monitor),
             now: site.now,
+            halt: Arc::clone(&halt),
         };
         let first = plan.started(READY_WITHIN)?;
-        let (stop, stopped) = channel();
         let thread = thread::Builder::new()
             .name("tls".to_owned())
-            .spawn(move || plan.tend(first, &stopped));
+            .spawn(move || plan.tend(first));
         Ok(Self {
-            stop: Some(stop),
+            halt,
             thread: Some(thread.map_err(|error| error.to_string())?),
         })
     }
@@ -90,20 +92,19 @@ impl Front {
 
 impl Drop for Front {
     fn drop(&mut self) {
-        drop(self.stop.take());
-        if self
-            .thread
-            .take()
-            .is_some_and(|thread| thread.join().is_err())
-        {
-            log::error!("the thread that tends TLS ended in an internal error");
+        self.halt.store(true, Ordering::SeqCst);
+        if let Some(handle) = self.thread.take() {
+            handle.thread().unpark();
+            if handle.join().is_err() {
+                log::error!("the thread that tends TLS ended in an internal error");
+            }
         }
     }
 }
 
 impl Plan {
     /// Keeps one running, with the certificate that is there, until it is to stop.
-    fn tend(&self, first: Running, stopped: &Receiver<()>) {
+    fn tend(&self, first: Running) {
         let mut running = Some(first);
         let mut pause = FIRST_PAUSE;
         loop {
@@ -112,8 +113,7 @@ impl Plan {
             } else {
                 pause
             };
-            // Nobody sends anything: it is closed at the end.
-            if stopped.recv_timeout(wait) != Err(RecvTimeoutError::Timeout) {
+            if !self.rest(wait) {
                 break;
             }
             if let Some(front) = &mut running {
@@ -145,6 +145,19 @@ impl Plan {
                 }
             }
         }
+    }
+
+    /// Sleeps. `false`: it is to stop.
+    fn rest(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while !self.halt.load(Ordering::SeqCst) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return true;
+            }
+            thread::park_timeout(left);
+        }
+        false
     }
 
     /// What is the matter with TLS, in the log and among what happened.

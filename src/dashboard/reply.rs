@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::pages;
 use super::request::Request;
+use crate::asset::crc32;
 
 /// A content shorter than this is sent as it is: its head is as long.
 const GZIP_FROM: usize = 1024;
@@ -144,7 +145,7 @@ fn gzipped(body: &[u8]) -> Vec<u8> {
     const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 4, 255];
     let mut out = HEAD.to_vec();
     out.extend(miniz_oxide::deflate::compress_to_vec(body, LEVEL));
-    out.extend(crc32fast::hash(body).to_le_bytes());
+    out.extend(crc32([body]).to_le_bytes());
     // Modulo 2^32, as the format has it.
     out.extend(
         (body.len() as u64 & 0xffff_ffff)

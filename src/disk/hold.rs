@@ -38,6 +38,12 @@ pub struct Entry {
     pub is: EntryIs,
 }
 
+/// The entries of a folder, which may be thousands, in the order of their names.
+pub fn in_order_of_names(mut entries: Vec<Entry>) -> Vec<Entry> {
+    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+    entries
+}
+
 /// What a name in a folder is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum EntryIs {

@@ -1,6 +1,6 @@
 //! What interrupted work had come to, and what becomes of it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::path::Path;
 
 use rustix::io::Errno;
@@ -35,7 +35,7 @@ impl Vault {
     /// one, and its row is finished, so that no intent leads to it.
     pub fn discard_leftovers(&self, assets: &[Asset]) -> Result<(), DiskError> {
         let root = self.keeper.root()?;
-        let mut folders: BTreeMap<&Path, Vec<AssetId>> = BTreeMap::new();
+        let mut folders: HashMap<&Path, Vec<AssetId>> = HashMap::new();
         for asset in assets {
             let folder = asset.final_path.parent().unwrap_or(Path::new(""));
             folders.entry(folder).or_default().push(asset.id);

@@ -1,11 +1,11 @@
 //! The files in the inbox: whose they are, and whether all its folders can be watched.
 
-use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::folders::walk;
 use super::{Check, ourselves, user};
+use crate::asset::in_order;
 use crate::config::{Config, Poll};
 use crate::disk::{self, Source};
 
@@ -20,7 +20,8 @@ pub(super) fn examine(config: &Config) -> Vec<Check> {
     };
     // The appliance is the user who owns Data; before its first start that is us.
     let us = std::fs::metadata(&config.data).map_or(ourselves(), |seen| seen.uid());
-    let mut owners: BTreeMap<u32, (usize, PathBuf)> = BTreeMap::new();
+    // Each with how many files are its, and the first of them.
+    let mut owners: Vec<(u32, usize, PathBuf)> = Vec::new();
     let mut seen = 0;
     let (folders, files) = walk(&source, |folder, entry| {
         seen += 1;
@@ -29,15 +30,19 @@ pub(super) fn examine(config: &Config) -> Vec<Check> {
         }
         let path = config.inbox.join(folder).join(&entry.name);
         if let Ok(metadata) = path.symlink_metadata() {
-            owners.entry(metadata.uid()).or_insert((0, path)).0 += 1;
+            let owner = metadata.uid();
+            match owners.iter_mut().find(|known| known.0 == owner) {
+                Some((_, count, _)) => *count += 1,
+                None => owners.push((owner, 1, path)),
+            }
         }
     });
     let mut checks = vec![watches(config, folders)];
-    owners.remove(&us);
+    owners.retain(|(owner, ..)| *owner != us);
     if us == 0 || has_lease_right() {
         owners.clear();
     }
-    for (owner, (count, first)) in owners {
+    for (owner, count, first) in in_order(owners, |(owner, ..)| *owner) {
         checks.push(
             Check::finding(
                 "inbox files",

@@ -13,11 +13,9 @@ mod records;
 mod syncthing;
 mod system;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -29,6 +27,8 @@ use crate::disk::storage::{self, Accepted};
 
 /// How long a disk may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How often it is seen whether it has.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(5);
 
 /// What a check came to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -142,9 +142,8 @@ pub fn examine(config: &Config, now: Timestamp) -> Vec<Check> {
     for (name, path) in places {
         let (path, reserve) = (path.clone(), config.reserve);
         let silent = hangs(name, &path);
-        checks.extend(guarded(silent, move || {
-            folders::examine(name, &path, reserve)
-        }));
+        let work = Box::new(move || folders::examine(name, &path, reserve));
+        checks.extend(guarded(silent, work));
     }
     let parts: [(&'static str, Part); 7] = [
         ("storage disk", |config, _| vec![folders::identity(config)]),
@@ -157,7 +156,7 @@ pub fn examine(config: &Config, now: Timestamp) -> Vec<Check> {
     ];
     for (name, part) in parts {
         let (config, silent) = (config.clone(), hangs(name, &config.root));
-        checks.extend(guarded(silent, move || part(&config, now)));
+        checks.extend(guarded(silent, Box::new(move || part(&config, now))));
     }
     checks.push(system::worker(config));
     checks.push(system::courier(config));
@@ -193,24 +192,24 @@ fn hangs(name: &'static str, path: &Path) -> Check {
     .then("type `dmesg | tail -50` and look for errors of a disk; check cable and power; then restart the machine")
 }
 
-/// Does the work on a thread of its own, and gives `silent` where it does not end.
-fn guarded(silent: Check, work: impl FnOnce() -> Vec<Check> + Send + 'static) -> Vec<Check> {
-    let (answer, answered) = mpsc::channel();
+/// Does the work on a thread of its own, and gives `silent` where it does not end: then the thread is left behind.
+fn guarded(silent: Check, work: Box<dyn FnOnce() -> Vec<Check> + Send>) -> Vec<Check> {
     let name = silent.name;
-    thread::spawn(move || {
-        let done = catch_unwind(AssertUnwindSafe(work));
-        // Nobody waits any more: then it took too long.
-        answer.send(done).unwrap_or_default();
-    });
-    match answered.recv_timeout(PATIENCE) {
-        Ok(Ok(checks)) => checks,
-        Ok(Err(_panic)) => vec![Check::note(
+    let begun = Instant::now();
+    let at_work = thread::spawn(work);
+    while !at_work.is_finished() {
+        if begun.elapsed() >= PATIENCE {
+            return vec![silent];
+        }
+        thread::park_timeout(LOOKED_AT_EVERY);
+    }
+    at_work.join().unwrap_or_else(|_panic| {
+        vec![Check::note(
             name,
             "could not be looked at, by a fault of Photo Factory's own",
             "Please report it; nothing was changed.",
-        )],
-        Err(_) => vec![silent],
-    }
+        )]
+    })
 }
 
 /// A user by name and number, as far as this machine knows the name.

@@ -3,9 +3,7 @@
 //! A durable commit costs two syncs of the disk whatever it holds, so journeys that are ready at the same time share one.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -24,15 +22,31 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// [`InFlight`] guards its thread ends, after the last commit.
 #[derive(Clone)]
 pub struct Desk {
-    mail: Sender<Mail>,
-    in_flight: Arc<AtomicUsize>,
+    tray: Arc<OpenTray>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
 /// A journey under way: as long as one has not asked, the desk may wait for it.
 pub struct InFlight {
-    mail: Sender<Mail>,
-    in_flight: Arc<AtomicUsize>,
+    tray: Arc<OpenTray>,
+}
+
+/// The tray of those who may still hand something in: it is closed with the last of them.
+struct OpenTray(Arc<Tray>);
+
+/// What the askers and the desk's thread share.
+#[derive(Default)]
+struct Tray {
+    holds: Mutex<Holds>,
+    /// Something was handed in, a journey ended, or the tray was closed.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Holds {
+    waiting: Vec<Request>,
+    in_flight: usize,
+    closed: bool,
 }
 
 type Answer = Result<Vec<Outcome>, Arc<LedgerError>>;
@@ -42,13 +56,6 @@ struct Request {
     answer: smol::channel::Sender<Answer>,
 }
 
-enum Mail {
-    Ask(Request),
-    /// A journey ended: the others may have nobody left to wait for.
-    Ended,
-    Close,
-}
-
 impl Desk {
     /// Starts the desk's thread. `now` is asked once for each commit, `is_free` is as in [`Ledger::commit`].
     pub fn start(
@@ -56,19 +63,16 @@ impl Desk {
         now: fn() -> Timestamp,
         is_free: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
     ) -> Self {
-        let (mail, inbox) = channel();
-        let in_flight = Arc::new(AtomicUsize::new(0));
+        let tray = Arc::new(Tray::default());
         let clerk = Clerk {
             ledger,
             now,
             is_free,
-            in_flight: Arc::clone(&in_flight),
-            waiting: Vec::new(),
-            closed: false,
+            tray: Arc::clone(&tray),
         };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
-            .spawn(move || clerk.work(&inbox));
+            .spawn(move || clerk.work());
         // Without a thread every request is answered with an error: the photos stay in the inbox.
         let thread = match thread {
             Ok(thread) => Some(thread),
@@ -78,18 +82,16 @@ impl Desk {
             }
         };
         Self {
-            mail,
-            in_flight,
+            tray: Arc::new(OpenTray(tray)),
             thread: Arc::new(Mutex::new(thread)),
         }
     }
 
     /// Counts a journey as under way until the guard is dropped.
     pub fn begin(&self) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::SeqCst);
+        lock(&self.tray.0.holds).in_flight += 1;
         InFlight {
-            mail: self.mail.clone(),
-            in_flight: Arc::clone(&self.in_flight),
+            tray: Arc::clone(&self.tray),
         }
     }
 
@@ -106,11 +108,7 @@ impl Desk {
     pub async fn ask_all(&self, changes: Vec<Change>) -> Answer {
         let (answer, answered) = smol::channel::bounded(1);
         let closed = || Arc::new(LedgerError::DeskClosed);
-        if self
-            .mail
-            .send(Mail::Ask(Request { changes, answer }))
-            .is_err()
-        {
+        if !self.tray.0.hand_in(Request { changes, answer }) {
             return Err(closed());
         }
         match answered.recv().await {
@@ -122,84 +120,77 @@ impl Desk {
     /// Commits what waits, then ends the thread; blocks until it has ended. Whoever asks later gets
     /// [`LedgerError::DeskClosed`].
     pub fn close(self) {
-        if self.mail.send(Mail::Close).is_ok() {
-            let thread = lock(&self.thread).take();
-            if thread.is_some_and(|thread| thread.join().is_err()) {
-                log::error!("the ledger's thread ended in a panic");
-            }
+        self.tray.0.close();
+        let thread = lock(&self.thread).take();
+        if thread.is_some_and(|thread| thread.join().is_err()) {
+            log::error!("the ledger's thread ended in a panic");
         }
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.in_flight.fetch_sub(1, Ordering::SeqCst);
-        // A desk that is closed needs no word.
-        drop(self.mail.send(Mail::Ended));
+        let tray = &self.tray.0;
+        lock(&tray.holds).in_flight -= 1;
+        // The others may have nobody left to wait for.
+        tray.changed.notify_one();
     }
 }
 
-struct Clerk {
-    ledger: Arc<Ledger>,
-    now: fn() -> Timestamp,
-    is_free: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
-    in_flight: Arc<AtomicUsize>,
-    waiting: Vec<Request>,
-    closed: bool,
+impl Drop for OpenTray {
+    fn drop(&mut self) {
+        self.0.close();
+    }
 }
 
-impl Clerk {
-    fn work(mut self, inbox: &Receiver<Mail>) {
-        while !self.closed {
-            match inbox.recv() {
-                Ok(mail) => self.sort(mail),
-                Err(_) => break,
-            }
-            self.gather(inbox);
-            while !self.waiting.is_empty() {
-                self.commit();
-                // What came meanwhile may wait for its own company.
-                for mail in inbox.try_iter() {
-                    self.sort(mail);
-                }
-                self.gather(inbox);
-            }
+impl Tray {
+    /// Lays a request in the tray; `false`: it is closed.
+    fn hand_in(&self, request: Request) -> bool {
+        let mut holds = lock(&self.holds);
+        if holds.closed {
+            return false;
         }
+        holds.waiting.push(request);
+        self.changed.notify_one();
+        true
     }
 
-    /// Waits until a commit is worth its cost.
-    fn gather(&mut self, inbox: &Receiver<Mail>) {
+    fn close(&self) {
+        lock(&self.holds).closed = true;
+        self.changed.notify_one();
+    }
+
+    /// The requests of the next commit, when it is worth its cost; none: the tray is closed and empty.
+    fn next(&self) -> Vec<Request> {
+        let mut holds = self
+            .changed
+            .wait_while(lock(&self.holds), |holds| {
+                holds.waiting.is_empty() && !holds.closed
+            })
+            .unwrap_or_else(PoisonError::into_inner);
         let deadline = Instant::now() + LONGEST_WAIT;
-        while !self.waiting.is_empty() {
-            for mail in inbox.try_iter() {
-                self.sort(mail);
-            }
-            // Of few, all; of many, half: the others go on meanwhile, and nobody waits for the slowest.
-            let in_flight = self.in_flight.load(Ordering::SeqCst);
-            let worth_it = if in_flight > FEW {
-                in_flight / 2
-            } else {
-                in_flight
-            };
-            let enough = self.waiting.len() >= worth_it;
-            if enough || self.closed || self.changes_waiting() >= MOST_CHANGES {
-                return;
-            }
+        while !holds.is_worth_it() {
             let left = deadline.saturating_duration_since(Instant::now());
-            match inbox.recv_timeout(left) {
-                Ok(mail) => self.sort(mail),
-                Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
+            if left.is_zero() {
+                break;
             }
+            let waited = self.changed.wait_timeout(holds, left);
+            (holds, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
+        holds.take_fitting()
     }
+}
 
-    fn sort(&mut self, mail: Mail) {
-        match mail {
-            // After the desk is closed the request is dropped, which tells the asker.
-            Mail::Ask(request) if !self.closed => self.waiting.push(request),
-            Mail::Ask(_) | Mail::Ended => {}
-            Mail::Close => self.closed = true,
-        }
+impl Holds {
+    fn is_worth_it(&self) -> bool {
+        // Of few, all; of many, half: the others go on meanwhile, and nobody waits for the slowest.
+        let worth_it = if self.in_flight > FEW {
+            self.in_flight / 2
+        } else {
+            self.in_flight
+        };
+        let enough = self.waiting.len() >= worth_it;
+        enough || self.closed || self.changes_waiting() >= MOST_CHANGES
     }
 
     fn changes_waiting(&self) -> usize {
@@ -209,7 +200,8 @@ impl Clerk {
             .sum()
     }
 
-    fn commit(&mut self) {
+    /// So many as fit into one commit, and at least one.
+    fn take_fitting(&mut self) -> Vec<Request> {
         let mut count = 0;
         let fitting = self
             .waiting
@@ -220,7 +212,38 @@ impl Clerk {
                 first || count <= MOST_CHANGES
             })
             .count();
-        let mut requests: Vec<Request> = self.waiting.drain(..fitting).collect();
+        self.waiting.drain(..fitting).collect()
+    }
+}
+
+struct Clerk {
+    ledger: Arc<Ledger>,
+    now: fn() -> Timestamp,
+    is_free: Arc<dyn Fn(&Path) -> bool + Send + Sync>,
+    tray: Arc<Tray>,
+}
+
+/// However the thread ends, and also where it could not be started, nobody waits for an answer that does not come.
+impl Drop for Clerk {
+    fn drop(&mut self) {
+        self.tray.close();
+        let unanswered = std::mem::take(&mut lock(&self.tray.holds).waiting);
+        drop(unanswered);
+    }
+}
+
+impl Clerk {
+    fn work(self) {
+        loop {
+            let requests = self.tray.next();
+            if requests.is_empty() {
+                break;
+            }
+            self.commit(requests);
+        }
+    }
+
+    fn commit(&self, mut requests: Vec<Request>) {
         let lengths: Vec<usize> = requests
             .iter()
             .map(|request| request.changes.len())

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::error::Trouble;
 use crate::asset::{
     Asset, AssetId, CaptureTime, CapturedFrom, FileHash, Kind, Left, LeftBecause, Location, Place,
-    day_folder,
+    crc32, day_folder,
 };
 
 /// The version of the records written now.
@@ -220,10 +220,7 @@ fn unseal<'a, T: Deserialize<'a>>(key: &[u8], bytes: &'a [u8]) -> Result<T, &'st
 
 /// The key is part of the sum, so that a sound record under a wrong key is found out.
 fn checksum(key: &[u8], sealed: &[u8]) -> u32 {
-    let mut sum = crc32fast::Hasher::new();
-    sum.update(key);
-    sum.update(sealed);
-    sum.finalize()
+    crc32([key, sealed])
 }
 
 /// Where nearly every file stands: the folder of its day, under its own name. Only the difference is stored.

@@ -177,7 +177,9 @@ impl History {
         let (from, to) = (hour_of(from), hour_of(to));
         let stored = self.read(|database| tables::hours(database, from, to));
         all.0.retain(|(hour, _), _| (from..to).contains(hour));
-        all.add(&Accounts(stored.into_iter().collect()));
+        for (key, rollup) in stored {
+            all.0.entry(key).or_default().add(&rollup);
+        }
         let start = |hour: i64| Timestamp::from_second(hour * 3600).unwrap_or_default();
         let rows = all.0.into_iter();
         rows.map(|((hour, service), rollup)| (start(hour), service, rollup))
@@ -193,7 +195,8 @@ impl History {
     ) -> Vec<(Date, Service, Rollup)> {
         let (from, to) = (day_number(from), day_number(to));
         let stored = self.read(|database| tables::days(database, from, to));
-        let mut all: Rollups = stored.into_iter().collect();
+        let mut all = Rollups::new();
+        all.extend(stored);
         for ((hour, service), rollup) in waiting.0 {
             let day = day_of(hour, &self.zone);
             if (from..=to).contains(&day) {

@@ -9,7 +9,7 @@
 
 mod names;
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use jiff::civil::Date;
 
 use crate::asset::{Asset, CaptureTime, CapturedFrom, is_litter, lossy, shot_key};
 use crate::config::Config;
-use crate::disk::{self, DiskError, EntryIs, Source, TEMPORARY_PREFIX};
+use crate::disk::{self, DiskError, EntryIs, Source, TEMPORARY_PREFIX, in_order_of_names};
 use crate::factory::{self, OpenError};
 use crate::ledger::{Adoption, Change, Condition, Draft, Ledger, LedgerError, Outcome, Verdict};
 use crate::librarian::Reader;
@@ -230,15 +230,14 @@ struct Member {
 
 impl Work<'_> {
     fn files(&self, folder: &Path) -> Result<(Vec<OsString>, Vec<OsString>), DiskError> {
-        let mut entries = self.storage.list(folder)?;
+        let mut entries = in_order_of_names(self.storage.list(folder)?);
         entries.retain(|entry| entry.is != EntryIs::Folder);
         let (files, others): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| {
             entry.is == EntryIs::File && passed_over(&entry.name, &[]).is_none()
         });
         let names = |entries: Vec<disk::Entry>| {
-            let mut names: Vec<_> = entries.into_iter().map(|entry| entry.name).collect();
-            names.sort_unstable();
-            names
+            let names = entries.into_iter().map(|entry| entry.name);
+            names.collect::<Vec<_>>()
         };
         Ok((names(files), names(others)))
     }
@@ -402,7 +401,7 @@ impl Work<'_> {
         // An interrupted run may have left some of it to the kernel's memory. To sync each file by itself would make the disk
         // turn for thousands of which nothing is to be written.
         let paths = adoptions.iter().flat_map(|adoption| &adoption.paths);
-        let folders: BTreeSet<&Path> = paths.filter_map(|path| path.parent()).collect();
+        let folders: HashSet<&Path> = paths.filter_map(|path| path.parent()).collect();
         self.storage.sync_file_systems(folders)?;
         let changes: Vec<Change> = adoptions.iter().cloned().map(Change::Adopt).collect();
         let ask = |changes: &[Change]| self.ledger.commit(changes, (self.now)(), &|_| false);

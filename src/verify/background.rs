@@ -6,9 +6,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -46,14 +45,15 @@ const FINDINGS: usize = 100;
 const FILE_WEIGHT: u64 = 64 * 1024;
 /// How long a stop waits for the thread: one that hangs on a disk is left behind.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
+/// How often a stop looks whether it has ended.
+const LOOKED_AT_EVERY: Duration = Duration::from_millis(5);
 
 /// The running verification.
 pub struct Background {
     said: Arc<Mutex<Option<Verified>>>,
     is_asked: Arc<AtomicBool>,
     halt: Arc<AtomicBool>,
-    thread: Option<thread::Thread>,
-    ended: Receiver<()>,
+    thread: Option<JoinHandle<()>>,
 }
 
 impl Background {
@@ -64,13 +64,11 @@ impl Background {
         is_busy: impl Fn() -> bool + Send + 'static,
         now: fn() -> Timestamp,
     ) -> Self {
-        let (end, ended) = channel();
         let mut background = Self {
             said: Arc::default(),
             is_asked: Arc::default(),
             halt: Arc::default(),
             thread: None,
-            ended,
         };
         let Some(every) = config.verify_every else {
             return background;
@@ -94,12 +92,9 @@ impl Background {
         work.say();
         let thread = thread::Builder::new()
             .name("verify".to_owned())
-            .spawn(move || {
-                work.run();
-                drop(end);
-            });
+            .spawn(move || work.run());
         match thread {
-            Ok(handle) => background.thread = Some(handle.thread().clone()),
+            Ok(handle) => background.thread = Some(handle),
             Err(error) => log::error!("the originals are not verified: {error}"),
         }
         background
@@ -112,21 +107,26 @@ impl Background {
 
     /// By which a round can be asked for.
     pub fn asking(&self) -> Asking {
-        Asking::new(self.said(), &self.is_asked, self.thread.clone())
+        let thread = self.thread.as_ref().map(|handle| handle.thread().clone());
+        Asking::new(self.said(), &self.is_asked, thread)
     }
 
     /// Ends it, at once.
     pub fn stop(self) {
         self.halt.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread {
-            thread.unpark();
-            if let Err(std::sync::mpsc::RecvTimeoutError::Timeout) =
-                self.ended.recv_timeout(STOP_WITHIN)
-            {
+        let Some(handle) = self.thread else {
+            return;
+        };
+        handle.thread().unpark();
+        let begun = Instant::now();
+        while !handle.is_finished() {
+            if begun.elapsed() >= STOP_WITHIN {
                 log::warn!(
                     "the verification hangs on a disk that does not answer; it is left behind"
                 );
+                return;
             }
+            thread::park_timeout(LOOKED_AT_EVERY);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Finding, ORIGINALS, What};
 use crate::asset::is_litter;
-use crate::disk::{DiskError, EntryIs, Source, TEMPORARY_PREFIX};
+use crate::disk::{DiskError, EntryIs, Source, TEMPORARY_PREFIX, in_order_of_names};
 
 /// The folders of Originals.
 #[derive(Debug, Default)]
@@ -31,12 +31,11 @@ pub fn folders(storage: &Source) -> Result<Folders, DiskError> {
                 continue;
             }
         };
-        let mut inner: Vec<PathBuf> = entries
+        let inner = in_order_of_names(entries)
             .into_iter()
+            .rev()
             .filter(|entry| entry.is == EntryIs::Folder && !is_litter(&entry.name))
-            .map(|entry| folder.join(entry.name))
-            .collect();
-        inner.sort_unstable_by(|one, other| other.cmp(one));
+            .map(|entry| folder.join(entry.name));
         waiting.extend(inner);
         found.readable.push(folder);
     }
@@ -50,13 +49,12 @@ pub fn strangers<E: From<DiskError>>(
     folder: &Path,
     mut is_known: impl FnMut(&Path) -> Result<bool, E>,
 ) -> Result<Vec<Finding>, E> {
-    let mut entries = match storage.list(folder) {
+    let entries = match storage.list(folder) {
         Err(error) if error.is_gone() => return Ok(Vec::new()),
         listed => listed?,
     };
-    entries.sort_unstable_by(|one, other| one.name.cmp(&other.name));
     let mut found = Vec::new();
-    for entry in entries {
+    for entry in in_order_of_names(entries) {
         let path = folder.join(&entry.name);
         let is_folder = entry.is == EntryIs::Folder;
         let is_ours = !is_folder

@@ -25,7 +25,7 @@ use std::sync::{Arc, LazyLock, Weak};
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use photo_factory::asset::{CaptureTime, CapturedFrom, FileHash, Metadata, day_folder};
+use photo_factory::asset::{CaptureTime, CapturedFrom, FileHash, Metadata, crc32, day_folder};
 use photo_factory::config::Config;
 use photo_factory::dashboard::access::Access;
 use photo_factory::dashboard::gate::head::{self, Head};
@@ -255,12 +255,7 @@ pub fn count_rows(input: &[u8]) -> usize {
     let Some((key, body)) = input.split_first_chunk::<8>() else {
         return 0;
     };
-    let sealed = |key: &[u8], body: &[u8]| {
-        let mut sum = crc32fast::Hasher::new();
-        sum.update(key);
-        sum.update(body);
-        [body, &sum.finalize().to_le_bytes()].concat()
-    };
+    let sealed = |key: &[u8], body: &[u8]| [body, &crc32([key, body]).to_le_bytes()].concat();
     let mut count = 0;
     let id = u64::from_be_bytes(*key);
     for row in [body.to_vec(), sealed(key, body)] {
@@ -291,7 +286,7 @@ pub fn journal_line(input: &[u8]) {
 
 /// The same; how many lines were read.
 pub fn count_lines(input: &[u8]) -> usize {
-    let sum = format!(",\"sum\":\"{:08x}\"}}", crc32fast::hash(input));
+    let sum = format!(",\"sum\":\"{:08x}\"}}", crc32([input]));
     [input.to_vec(), [input, sum.as_bytes()].concat()]
         .iter()
         .filter_map(|line| restored_line(line))

@@ -11,6 +11,7 @@ use crate::fixtures::exif::Exif;
 use crate::fixtures::raster::{dng, landscape, png};
 use crate::fixtures::video::{Movie, matroska, mov, mp4};
 use crate::fixtures::{jpeg, sidecar};
+use photo_factory::asset::crc32;
 use photo_factory::librarian::metadata::tags::{Status, Tag, Tags};
 
 /// The seeds of a fuzz target.
@@ -277,7 +278,7 @@ fn rows() -> Vec<Vec<u8>> {
 fn journal_lines() -> Vec<Vec<u8>> {
     let rows = rows();
     let (key, body) = rows[0].split_at(8);
-    let sum = crc32fast::hash(&rows[0]).to_le_bytes();
+    let sum = crc32([rows[0].as_slice()]).to_le_bytes();
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|byte| format!("{byte:02x}")).collect() };
     let record = hex(&[body, &sum].concat());
     let id = u64::from(key[7]);

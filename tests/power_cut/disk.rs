@@ -12,6 +12,8 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use photo_factory::asset::crc32;
+
 /// What a name leads to.
 pub(crate) type Inode = usize;
 
@@ -239,7 +241,7 @@ impl Disk {
                     known.hash(&mut hasher);
                     if known == next {
                         content.bytes.len().hash(&mut hasher);
-                        crc32fast::hash(&content.bytes).hash(&mut hasher);
+                        crc32([content.bytes.as_slice()]).hash(&mut hasher);
                     }
                 }
             }

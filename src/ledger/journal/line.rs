@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::super::record::{decode_asset, encode_asset};
-use crate::asset::{Asset, AssetId};
+use crate::asset::{Asset, AssetId, crc32};
 
 /// The format of the journals written now.
 pub(in super::super) const FORMAT: u64 = 1;
@@ -74,7 +74,7 @@ impl Line {
         // Plain data has no way to fail; were it otherwise, the empty line fails its own check.
         let mut line = serde_json::to_vec(&stored).unwrap_or_default();
         line.pop();
-        let sum = crc32fast::hash(&line);
+        let sum = crc32([line.as_slice()]);
         line.extend_from_slice(format!("{SUM}{sum:08x}{END}\n").as_bytes());
         line
     }
@@ -85,7 +85,7 @@ impl Line {
         let (line, sum) = line.split_last_chunk::<8>()?;
         let sum = u32::from_str_radix(std::str::from_utf8(sum).ok()?, 16).ok()?;
         let line = line.strip_suffix(SUM.as_bytes())?;
-        if crc32fast::hash(line) != sum {
+        if crc32([line]) != sum {
             return None;
         }
         let mut object = line.to_vec();

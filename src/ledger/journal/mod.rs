@@ -5,13 +5,13 @@ mod changes;
 mod file;
 mod line;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::Path;
 
 use super::error::{LedgerError, Trouble};
 use super::names::Hints;
 use super::tables::Key;
-use crate::asset::{Asset, AssetId, FileHash};
+use crate::asset::{Asset, AssetId, FileHash, in_order};
 pub(super) use file::{ASIDE, NAME};
 use file::{JournalFile, Span};
 #[cfg(test)]
@@ -29,13 +29,13 @@ pub(super) struct Journal {
     /// By content and by final path, of all rows: (digest, id), as in the ledger.
     lookup: BTreeSet<(u64, u64)>,
     /// On their way.
-    open: BTreeMap<u64, (Asset, Span)>,
+    open: HashMap<u64, (Asset, Span)>,
     /// In Originals, and not in the ledger yet.
     finished: BTreeMap<u64, Span>,
     /// The ledger's intents that journeys of this process hold. After an older copy was put back one id may be given twice.
     handed_out: HashMap<(u64, FileHash), Asset>,
     /// Rows that the ledger refuses, because a row of its own that they meet can't be read.
-    refused: BTreeSet<u64>,
+    refused: HashSet<u64>,
     /// What became of the journal's rows in the ledger.
     folded: HashMap<u64, AssetId>,
     hints: Hints,
@@ -67,10 +67,10 @@ impl Journal {
             file,
             next_id: FIRST_ID,
             lookup: BTreeSet::new(),
-            open: BTreeMap::new(),
+            open: HashMap::new(),
             finished: BTreeMap::new(),
             handed_out: HashMap::new(),
-            refused: BTreeSet::new(),
+            refused: HashSet::new(),
             folded: HashMap::new(),
             hints: Hints::default(),
         }
@@ -104,9 +104,10 @@ impl Journal {
         self.file.unreadable()
     }
 
-    /// The journal's own intents.
+    /// The journal's own intents, by id.
     pub(super) fn intents(&self) -> Vec<Asset> {
-        self.open.values().map(|(asset, _)| asset.clone()).collect()
+        let intents = self.open.values().map(|(asset, _)| asset.clone());
+        in_order(intents, |asset| asset.id)
     }
 
     /// The row of a file that stands in Originals and is not in the ledger yet.

@@ -42,8 +42,6 @@ pub struct Outbox {
     zone: TimeZone,
     /// By key.
     cases: BTreeMap<String, Case>,
-    /// Until when those that have just begun may end without being told, by key.
-    settling: BTreeMap<String, Instant>,
     /// By key; the newest of each.
     news: BTreeMap<String, News>,
     /// What found no room in them since the last message.
@@ -70,6 +68,9 @@ struct Case {
     is_told: bool,
     /// Whether it has lasted long enough to be told.
     has_lasted: bool,
+    /// Until when it may end without being told, where it has just begun.
+    #[serde(skip)]
+    settles_at: Option<Instant>,
     /// How often it began since the target was last told of it.
     times: u32,
     /// When it was first tried to tell what the target does not know. Not kept: a restart gives it another day.
@@ -108,7 +109,6 @@ impl Outbox {
             target,
             zone,
             cases: BTreeMap::new(),
-            settling: BTreeMap::new(),
             news: BTreeMap::new(),
             uncounted: 0,
             free_at: now.instant,
@@ -174,6 +174,7 @@ impl Outbox {
             until: Some(incident.at),
             is_told: false,
             has_lasted: false,
+            settles_at: None,
             times: 0,
             tried: None,
         });
@@ -184,15 +185,14 @@ impl Outbox {
             case.times = case.times.saturating_add(1);
             case.since = incident.at;
             if !case.is_told && !case.has_lasted {
-                let until = now.instant + self.target.after;
-                self.settling.insert(incident.key.clone(), until);
+                case.settles_at = Some(now.instant + self.target.after);
             }
         }
     }
 
     fn closed(&mut self, incident: &Incident) {
-        self.settling.remove(&incident.key);
         if let Some(case) = self.cases.get_mut(&incident.key) {
+            case.settles_at = None;
             if case.until.is_none() {
                 case.until = Some(incident.at.max(case.since));
             }
@@ -258,14 +258,12 @@ impl Outbox {
 
     /// Incidents that began long enough ago count from now on.
     fn let_last(&mut self, now: Moment) {
-        let cases = &mut self.cases;
-        self.settling.retain(|key, until| {
-            let is_settling = now.instant < *until;
-            if let (false, Some(case)) = (is_settling, cases.get_mut(key)) {
+        for case in self.cases.values_mut() {
+            if case.settles_at.is_some_and(|until| until <= now.instant) {
+                case.settles_at = None;
                 case.has_lasted = true;
             }
-            is_settling
-        });
+        }
     }
 
     /// All that the target does not know.

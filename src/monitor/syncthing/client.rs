@@ -1,6 +1,6 @@
 //! Syncthing's REST interface, asked by the courier: first whether it is there, then, with the key, what it knows.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -284,7 +284,7 @@ impl Client<'_> {
 /// What is asked sparingly, kept between looks.
 #[derive(Default, Debug)]
 pub(super) struct Sparing {
-    folders: BTreeMap<String, Asked>,
+    folders: HashMap<String, Asked>,
 }
 
 #[derive(Debug)]

@@ -2,7 +2,6 @@
 //!
 //! Source: Syncthing's documentation of its configuration; files of 1.19, 1.29 and 2.1.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -78,11 +77,10 @@ fn places(inbox: &Path) -> Vec<(PathBuf, PathBuf)> {
     let owner = std::fs::metadata(inbox).ok().map(|seen| seen.uid());
     homes.extend(owner.and_then(home_of));
     homes.push(PathBuf::from("/var/lib/syncthing"));
-    let mut seen = BTreeSet::new();
-    let mut places = Vec::new();
+    let mut places: Vec<(PathBuf, PathBuf)> = Vec::new();
     let mut add = |folder: PathBuf, home: &Path| {
         let file = folder.join("config.xml");
-        if seen.insert(file.clone()) {
+        if places.iter().all(|(known, _)| *known != file) {
             places.push((file, home.to_owned()));
         }
     };

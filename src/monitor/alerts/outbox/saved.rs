@@ -40,7 +40,7 @@ impl Outbox {
         let cases = self.cases.iter().map(|(key, case)| SavedCase {
             key: key.clone(),
             case: case.clone(),
-            settles_in: self.settling.get(key).map_or(0, |until| left(*until)),
+            settles_in: case.settles_at.map_or(0, left),
         });
         Saved {
             busy_for: left(self.free_at),
@@ -58,13 +58,12 @@ impl Outbox {
         self.free_at = in_time(saved.busy_for, self.target.digest);
         for SavedCase {
             key,
-            case,
+            mut case,
             settles_in,
         } in saved.cases.into_iter().take(MOST)
         {
             if !case.has_lasted && !case.is_told {
-                let until = in_time(settles_in, self.target.after);
-                self.settling.insert(key.clone(), until);
+                case.settles_at = Some(in_time(settles_in, self.target.after));
             }
             self.cases.insert(key, case);
         }
