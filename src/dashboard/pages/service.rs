@@ -120,7 +120,7 @@ impl ServiceView {
         let settings: Map<String, Value> = self
             .settings
             .iter()
-            .map(|(name, value)| ((*name).to_owned(), json!(value)))
+            .map(|(name, value)| (name.clone(), json!(value)))
             .collect();
         let lines = self.log.as_ref().and_then(|log| log.as_ref().ok());
         object(vec![
