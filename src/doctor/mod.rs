@@ -13,9 +13,11 @@ mod records;
 mod syncthing;
 mod system;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -27,8 +29,6 @@ use crate::disk::storage::{self, Accepted};
 
 /// How long a disk may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// How often it is seen whether it has.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(5);
 
 /// What a check came to.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -194,22 +194,31 @@ fn hangs(name: &'static str, path: &Path) -> Check {
 
 /// Does the work on a thread of its own, and gives `silent` where it does not end: then the thread is left behind.
 fn guarded(silent: Check, work: Box<dyn FnOnce() -> Vec<Check> + Send>) -> Vec<Check> {
-    let name = silent.name;
-    let begun = Instant::now();
-    let at_work = thread::spawn(work);
-    while !at_work.is_finished() {
-        if begun.elapsed() >= PATIENCE {
-            return vec![silent];
-        }
-        thread::park_timeout(LOOKED_AT_EVERY);
-    }
-    at_work.join().unwrap_or_else(|_panic| {
-        vec![Check::note(
-            name,
+    let answer = Arc::new((Mutex::new(None), Condvar::new()));
+    let theirs = Arc::clone(&answer);
+    thread::spawn(move || {
+        let done = catch_unwind(AssertUnwindSafe(work));
+        *theirs.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(done);
+        theirs.1.notify_one();
+    });
+    // Woken by the answer: how long a sleep takes by a clock that was faked or set is not to be relied on.
+    let (mut answered, _) = answer
+        .1
+        .wait_timeout_while(
+            answer.0.lock().unwrap_or_else(PoisonError::into_inner),
+            PATIENCE,
+            |answered| answered.is_none(),
+        )
+        .unwrap_or_else(PoisonError::into_inner);
+    match answered.take() {
+        Some(Ok(checks)) => checks,
+        Some(Err(_panic)) => vec![Check::note(
+            silent.name,
             "could not be looked at, by a fault of Photo Factory's own",
             "Please report it; nothing was changed.",
-        )]
-    })
+        )],
+        None => vec![silent],
+    }
 }
 
 /// A user by name and number, as far as this machine knows the name.

@@ -6,8 +6,8 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::thread::{self, JoinHandle};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -45,15 +45,25 @@ const FINDINGS: usize = 100;
 const FILE_WEIGHT: u64 = 64 * 1024;
 /// How long a stop waits for the thread: one that hangs on a disk is left behind.
 const STOP_WITHIN: Duration = Duration::from_millis(500);
-/// How often a stop looks whether it has ended.
-const LOOKED_AT_EVERY: Duration = Duration::from_millis(5);
 
 /// The running verification.
 pub struct Background {
     said: Arc<Mutex<Option<Verified>>>,
     is_asked: Arc<AtomicBool>,
     halt: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<thread::Thread>,
+    /// Whether it has ended.
+    ended: Arc<(Mutex<bool>, Condvar)>,
+}
+
+/// Says, when it is dropped, that the thread has ended, by a panic or not.
+struct End(Arc<(Mutex<bool>, Condvar)>);
+
+impl Drop for End {
+    fn drop(&mut self) {
+        *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.0.1.notify_one();
+    }
 }
 
 impl Background {
@@ -69,6 +79,7 @@ impl Background {
             is_asked: Arc::default(),
             halt: Arc::default(),
             thread: None,
+            ended: Arc::default(),
         };
         let Some(every) = config.verify_every else {
             return background;
@@ -90,11 +101,15 @@ impl Background {
             now,
         };
         work.say();
+        let end = End(Arc::clone(&background.ended));
         let thread = thread::Builder::new()
             .name("verify".to_owned())
-            .spawn(move || work.run());
+            .spawn(move || {
+                let _end = end;
+                work.run();
+            });
         match thread {
-            Ok(handle) => background.thread = Some(handle),
+            Ok(handle) => background.thread = Some(handle.thread().clone()),
             Err(error) => log::error!("the originals are not verified: {error}"),
         }
         background
@@ -107,26 +122,23 @@ impl Background {
 
     /// By which a round can be asked for.
     pub fn asking(&self) -> Asking {
-        let thread = self.thread.as_ref().map(|handle| handle.thread().clone());
-        Asking::new(self.said(), &self.is_asked, thread)
+        Asking::new(self.said(), &self.is_asked, self.thread.clone())
     }
 
     /// Ends it, at once.
     pub fn stop(self) {
         self.halt.store(true, Ordering::SeqCst);
-        let Some(handle) = self.thread else {
+        let Some(thread) = self.thread else {
             return;
         };
-        handle.thread().unpark();
-        let begun = Instant::now();
-        while !handle.is_finished() {
-            if begun.elapsed() >= STOP_WITHIN {
-                log::warn!(
-                    "the verification hangs on a disk that does not answer; it is left behind"
-                );
-                return;
-            }
-            thread::park_timeout(LOOKED_AT_EVERY);
+        thread.unpark();
+        let (has_ended, changed) = &*self.ended;
+        let has_ended = has_ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let (has_ended, _) = changed
+            .wait_timeout_while(has_ended, STOP_WITHIN, |has_ended| !*has_ended)
+            .unwrap_or_else(PoisonError::into_inner);
+        if !*has_ended {
+            log::warn!("the verification hangs on a disk that does not answer; it is left behind");
         }
     }
 }
