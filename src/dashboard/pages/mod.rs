@@ -3,6 +3,7 @@
 pub mod about;
 pub mod api;
 pub mod badge;
+mod calendar;
 pub mod events;
 pub mod logs;
 pub mod overview;
@@ -76,6 +77,9 @@ pub struct Frame<'a> {
     pub zone: &'a TimeZone,
 }
 
+/// Bytes of a query that the links to other intervals keep.
+const QUERY_LIMIT: usize = 400;
+
 /// The pages that every page leads to.
 const PAGES: &[(&str, &str)] = &[
     ("/", "Overview"),
@@ -134,7 +138,13 @@ impl Frame<'_> {
     }
 
     fn refresh_choices(&self) -> Markup {
-        let rest = self.query.split('&').filter(|pair| !pair.is_empty());
+        // Six times a long query is no small page.
+        let query = if self.query.len() > QUERY_LIMIT {
+            ""
+        } else {
+            self.query
+        };
+        let rest = query.split('&').filter(|pair| !pair.is_empty());
         let rest: String = rest.fold(String::new(), |rest, pair| rest + "&" + pair);
         html! {
             nav.refresh aria-label="Refresh the page" {

@@ -17,8 +17,8 @@ const JOURNALED: u64 = 1 << 63;
 /// Photos on the page; the others have pages of their own.
 const NEWEST_ON_PAGE: usize = 20;
 
-/// Problems on the page; the rest is in the JSON.
-const PROBLEMS_ON_PAGE: usize = 20;
+/// Problems on the page; all are on the page of problems.
+const PROBLEMS_ON_PAGE: usize = 6;
 
 /// Characters of the sentence at the top.
 const VERDICT_LIMIT: usize = 600;
@@ -67,8 +67,8 @@ fn live(overview: &Overview, sentence: &str) -> Markup {
         (tiles(overview))
         (now_section(overview))
         (problems(overview))
-        (verified(overview))
         (health::services(overview))
+        (verified(overview))
         (beside::syncthing(overview))
         (beside::containers(overview))
         (health::phones(overview))
@@ -258,7 +258,7 @@ fn problems(overview: &Overview) -> Markup {
     let more = overview.problems.len().saturating_sub(PROBLEMS_ON_PAGE);
     html! {
         section #problems aria-labelledby="h-problems" {
-            h2 #h-problems { "Needs a look" }
+            h2 #h-problems { a href="/problems" { "Needs a look" } }
             table role="table" {
                 caption { span.vh { "Files with a problem: why, and what to do" } }
                 thead { tr role="row" { th scope="col" { "File" } th scope="col" { "Why, and what to do" } } }
@@ -306,7 +306,7 @@ fn where_is(problem: &Problem) -> Markup {
 fn newest(overview: &Overview) -> Markup {
     html! {
         section #newest aria-labelledby="h-newest" {
-            h2 #h-newest { "Filed last" }
+            h2 #h-newest { a href="/photos" { "Filed last" } }
             @if overview.newest.is_empty() {
                 p { "Nothing yet. Photos that are put into the inbox appear here." }
             } @else {

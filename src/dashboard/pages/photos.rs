@@ -2,10 +2,11 @@
 //!
 //! A page costs at most [`ROWS`] rows of the ledger, and a row for each day of the calendar's year.
 
-use jiff::civil::{Date, date};
+use jiff::civil::Date;
 use maud::{Markup, html};
 use serde_json::{Value, json};
 
+use super::calendar;
 use super::{Frame, NAME_LIMIT, shortened};
 use crate::asset::{Asset, Kind, Stage, bytes_text, lossy};
 use crate::dashboard::json::object;
@@ -16,7 +17,7 @@ use crate::dashboard::routes::{Answer, Asked};
 use crate::ledger::{Cursor, Facet, Found, Ledger, LedgerError, Look, Year};
 
 /// Photos on a page.
-const ON_PAGE: usize = 30;
+const ON_PAGE: usize = 20;
 
 /// Photos in one answer of the JSON.
 const IN_JSON: usize = 100;
@@ -25,10 +26,7 @@ const IN_JSON: usize = 100;
 const ROWS: usize = 2_000;
 
 /// Cameras and places offered.
-const CHOICES: usize = 40;
-
-/// Years led to.
-const YEARS: usize = 40;
+const CHOICES: usize = 20;
 
 /// What is looked for.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -188,7 +186,7 @@ impl Filter {
     }
 }
 
-fn date_of(year: i16, month: i8, day: i8) -> Option<Date> {
+pub(super) fn date_of(year: i16, month: i8, day: i8) -> Option<Date> {
     Date::new(year, month, day).ok()
 }
 
@@ -372,7 +370,7 @@ pub fn page(view: &PhotosView, frame: &Frame<'_>) -> Markup {
                 }
                 (going_on(view))
             }
-            (calendar(view))
+            (calendar::calendar(view.calendar.as_ref(), &view.years))
         },
     )
 }
@@ -483,91 +481,6 @@ pub(super) fn choice(
                 @if !is_offered { option value=[chosen] selected { (shortened(chosen.unwrap_or_default(), 40)) } }
                 @for (value, words) in choices {
                     option value=(value) selected[Some(value.as_str()) == chosen] { (words) }
-                }
-            }
-        }
-    }
-}
-
-/// A day's side and its step in the calendar.
-const STEP: i64 = 12;
-
-/// Room for the names of months above the days.
-const TOP: i64 = 14;
-
-/// One year: a column for each week, a row for each day of the week, Monday first.
-fn calendar(view: &PhotosView) -> Markup {
-    let Some((year, days)) = &view.calendar else {
-        return html! {};
-    };
-    let begin = date(*year, 1, 1);
-    let offset = i64::from(begin.weekday().to_monday_zero_offset());
-    let place = |day: Date| {
-        let number = i64::from(day.day_of_year()) - 1 + offset;
-        (number / 7 * STEP, number % 7 * STEP + TOP)
-    };
-    let most = days.iter().map(|(_, count)| *count).max().unwrap_or(1);
-    let all: u64 = days.iter().map(|(_, count)| count).sum();
-    let months = (1..=12).filter_map(|month| date_of(*year, month, 1));
-    html! {
-        section #calendar aria-labelledby="h-calendar" {
-            h2 #h-calendar { "Photos on each day of " (year) }
-            p { (grouped(all)) " photos on " (days.len()) " days; the darker, the more. Each day with photos leads to them." }
-            div.scroll tabindex="0" role="group" aria-label={ "Calendar of " (year) } {
-                svg.calendar viewBox={ "0 0 " (53 * STEP + 9) " " (7 * STEP + TOP) } role="group" aria-label={ "Days of " (year) } {
-                    @for month in months {
-                        text x=(place(month).0) y="9" { (month.strftime("%b")) }
-                    }
-                    (no_photos(begin, &place))
-                    @for (day, count) in days {
-                        @let (x, y) = place(*day);
-                        a class=(shade(*count, most)) href={ "?day=" (day) } {
-                            title { (day.strftime("%-d %b")) ": " (count) }
-                            rect x=(x) y=(y) {}
-                        }
-                    }
-                }
-            }
-            (years(view, *year))
-        }
-    }
-}
-
-/// All days of the year, as seven dashed lines.
-fn no_photos(begin: Date, place: &dyn Fn(Date) -> (i64, i64)) -> Markup {
-    let last = begin.last_of_year();
-    html! {
-        @for row in 0..7 {
-            @let first = begin.saturating_add(jiff::Span::new().days(row));
-            @let back = i64::from(last.day_of_year() - first.day_of_year()) % 7;
-            @let end = last.saturating_sub(jiff::Span::new().days(back));
-            @let ((x, y), (to, _)) = (place(first), place(end));
-            path d={ "M" (x) " " (y) "h" (to - x + 9) } {}
-        }
-    }
-}
-
-fn shade(count: u64, most: u64) -> &'static str {
-    // By the logarithm: a day with a thousand must not pale all others.
-    let steps = (count + 1).ilog2() * 4 / (most + 1).ilog2().max(1);
-    match steps {
-        0..2 => "q1",
-        2 => "q2",
-        3 => "q3",
-        _ => "q4",
-    }
-}
-
-fn years(view: &PhotosView, shown: i16) -> Markup {
-    html! {
-        nav.years aria-label="Years" {
-            ul {
-                @for year in view.years.iter().rev().take(YEARS) {
-                    li {
-                        a href={ "?year=" (year.year) } aria-current=[(year.year == shown).then_some("true")] {
-                            (year.year) " " span.soft { (grouped(year.photos())) }
-                        }
-                    }
                 }
             }
         }

@@ -6,10 +6,10 @@ mod api;
 mod events;
 mod logs;
 mod pages;
+mod photos;
 mod problems;
 mod server;
 mod service;
-mod snapshots;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

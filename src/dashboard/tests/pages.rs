@@ -73,7 +73,7 @@ pub(super) fn checked_text(html: &str) -> String {
             }
         } else if matches!(name, "style" | "script") {
             (_, rest) = rest.split_once(&format!("</{name}>")).unwrap();
-        } else if !VOID.contains(&name) {
+        } else if !VOID.contains(&name) && !tag.ends_with('/') {
             open.push(name);
         }
     }

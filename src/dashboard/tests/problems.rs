@@ -1,7 +1,6 @@
 //! The page of problems: what stands on it, how it goes on, and that nothing that came is more than text on it.
 
 use super::pages::checked_text;
-use super::snapshots::assert_snapshot;
 use super::*;
 use crate::dashboard::pages::problems::{ProblemsView, page};
 use crate::verify::background::Verified;
@@ -76,7 +75,7 @@ fn by(visitor: Visitor, view: &ProblemsView) -> String {
 #[test]
 fn each_problem_has_a_reason_and_a_way_out() {
     let html = by(Visitor::Owner, &full());
-    assert_snapshot("problems", &html);
+    is_as_kept("problems", &html);
     let text = checked_text(&html);
     for said in [
         "3 files stay in the inbox",
@@ -110,7 +109,7 @@ fn without_problems_the_page_says_so_and_a_pause_can_be_ended() {
         ..ProblemsView::default()
     };
     let html = by(Visitor::Owner, &view);
-    assert_snapshot("problems-none", &html);
+    is_as_kept("problems-none", &html);
     let text = checked_text(&html);
     for said in [
         "Nothing: every file that came was filed.",
