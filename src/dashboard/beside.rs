@@ -39,7 +39,7 @@ pub(super) fn syncthing(overview: &Overview) -> Markup {
             h2 #h-syncthing { "Syncthing" }
             p {
                 span class={ "mark " (class) } { (words) }
-                span.sub { (shortened(&verdict.words(), 3 * REASON_LIMIT)) }
+                " " span.sub { (shortened(&verdict.words(), 3 * REASON_LIMIT)) }
             }
             @for notice in &sight.notices { p.soft { (shortened(notice, 2 * REASON_LIMIT)) } }
             @if let Some(facts) = &sight.facts {
@@ -59,7 +59,7 @@ fn folder_line(seen: &InboxFolder) -> Markup {
             @if progress.need_files > 0 {
                 ", " (grouped(progress.need_files)) " files (" (bytes_text(progress.need_bytes)) ") to come"
             }
-            @if let Some(error) = &progress.error { span.sub { (shortened(error, REASON_LIMIT)) } }
+            @if let Some(error) = &progress.error { " " span.sub { (shortened(error, REASON_LIMIT)) } }
         }
         @if folder.is_paused { ": paused" }
     }
@@ -124,7 +124,7 @@ pub(super) fn containers(overview: &Overview) -> Markup {
                                 th scope="row" { bdi { (shortened(&container.name, NAME_LIMIT)) } }
                                 td {
                                     span class={ "mark " (mark(&container.status).0) } { (container.state) }
-                                    @if let Some(reason) = container.status.reason() { span.sub { (shortened(reason, REASON_LIMIT)) } }
+                                    @if let Some(reason) = container.status.reason() { " " span.sub { (shortened(reason, REASON_LIMIT)) } }
                                 }
                                 td { (grouped(container.restarts)) }
                             }

@@ -69,8 +69,8 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
         tr role="row" {
             th scope="row" role="rowheader" {
                 a href={ "/services/" (encoded(row.service.as_str())) } { (row.service.as_str()) }
-                @if let Some(task) = &row.current_task { span.sub { bdi { (shortened(task, NAME_LIMIT)) } } }
-                @if let Some(depth) = row.queue_depth.filter(|depth| *depth > 0) { span.sub { (grouped(depth)) " waiting" } }
+                @if let Some(task) = &row.current_task { " " span.sub { bdi { (shortened(task, NAME_LIMIT)) } } }
+                @if let Some(depth) = row.queue_depth.filter(|depth| *depth > 0) { " " span.sub { (grouped(depth)) " waiting" } }
             }
             td role="cell" {
                 (state(row))
@@ -80,14 +80,14 @@ fn service(overview: &Overview, row: &ServiceRow) -> Markup {
                     None => span.soft { "never" },
                 }
                 @if let Some(reason) = row.status.as_ref().and_then(Status::reason) {
-                    span.sub { (shortened(reason, REASON_LIMIT)) }
+                    " " span.sub { (shortened(reason, REASON_LIMIT)) }
                 }
-                @if let Some(since) = since { span.sub { "since " (clock(&overview.zone, since)) } }
+                @if let Some(since) = since { " " span.sub { "since " (clock(&overview.zone, since)) } }
             }
             td role="cell" {
                 @for live in &row.live { (seen(live)) }
                 @if row.live.is_empty() && row.response.is_none() { span.soft { "–" } }
-                @if let Some(took) = row.response { span.sub { "answered in " (millis(took)) } }
+                @if let Some(took) = row.response { " " span.sub { "answered in " (millis(took)) } }
             }
             td role="cell" {
                 @if let Some((_, beats)) = overview.beats.iter().find(|(service, _)| *service == row.service) {
@@ -162,7 +162,7 @@ pub(super) fn strip(overview: &Overview, row: &ServiceRow) -> Markup {
                 }
             }
         }
-        span.sub { (told) }
+        " " span.sub { (told) }
     }
 }
 
@@ -249,7 +249,7 @@ pub(super) fn events(overview: &Overview) -> Markup {
                     li {
                         span class={ "mark " (event_mark(event).0) } { (event_word(event)) }
                         " " (shortened(&event.text, REASON_LIMIT))
-                        span.sub { time datetime=(rfc3339(event.at)) { (ago(event.at, overview.generated_at)) } ", " (event.kind.as_str()) }
+                        " " span.sub { time datetime=(rfc3339(event.at)) { (ago(event.at, overview.generated_at)) } ", " (event.kind.as_str()) }
                     }
                 }
             }

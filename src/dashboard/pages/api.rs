@@ -67,7 +67,7 @@ pub fn page(described: &Value, frame: &Frame<'_>) -> Markup {
                             th scope="row" role="rowheader" {
                                 @if path.contains('{') { code { (path) } } @else { a href=(path) { code { (path) } } }
                                 @let example = example(path, item);
-                                @if example != *path { span.sub { "for example " code { (example) } } }
+                                @if example != *path { " " span.sub { "for example " code { (example) } } }
                             }
                             td role="cell" { (text(&item["get"]["summary"])) }
                             td role="cell" {

@@ -299,7 +299,7 @@ pub(super) fn list(events: &[Happening], frame: &Frame<'_>, caption: &str) -> Ma
                         }
                         td.t role="cell" {
                             (clock(frame.zone, event.at))
-                            @if event.clock == BeatClock::Doubtful { span.sub { "by a doubtful clock" } }
+                            @if event.clock == BeatClock::Doubtful { " " span.sub { "by a doubtful clock" } }
                         }
                         td role="cell" {
                             @match length {

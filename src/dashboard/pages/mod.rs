@@ -118,9 +118,7 @@ impl Frame<'_> {
                         }
                     }
                     main #main {
-                        p.note #lost role="alert" hidden {
-                            "Photo Factory does not answer. What you see below is old."
-                        }
+                        p.note #lost role="alert" hidden {}
                         h1 class=[(self.path == "/").then_some("vh")] { (heading) }
                         (still)
                         div #now {

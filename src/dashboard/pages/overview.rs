@@ -94,7 +94,7 @@ fn verdict(level: Level, sentence: &str) -> Markup {
 fn tiles(overview: &Overview) -> Markup {
     let tile = |label: &str, number: &str, sub: &str| {
         html! {
-            div { dt { (label) } dd { span.n { (number) } @if !sub.is_empty() { span.sub { (sub) } } } }
+            div { dt { (label) } dd { span.n { (number) } @if !sub.is_empty() { " " span.sub { (sub) } } } }
         }
     };
     let unknown = "–".to_owned();
@@ -141,10 +141,10 @@ fn now_section(overview: &Overview) -> Markup {
                 @if let Some(current) = &activity.current { ": " bdi { (shortened(current, NAME_LIMIT)) } }
                 (run(activity))
                 @if let Some(at) = activity.started_at {
-                    span.sub { "Running since " (clock(&overview.zone, at)) }
+                    " " span.sub { "Running since " (clock(&overview.zone, at)) }
                 }
                 @if let Some(photos) = overview.photos.filter(|photos| photos.total > 0) {
-                    span.sub { (what_is_kept(overview, &photos)) }
+                    " " span.sub { (what_is_kept(overview, &photos)) }
                 }
             }
         }
@@ -163,7 +163,7 @@ fn run(activity: &Activity) -> Markup {
     let told = format!("{} of {} files done{left}", grouped(done), grouped(all));
     html! {
         progress max=(all) value=(done) aria-label="Files done" { (told) }
-        span.sub { (told) }
+        " " span.sub { (told) }
     }
 }
 
@@ -196,7 +196,7 @@ fn verified(overview: &Overview) -> Markup {
             h2 #h-verified { "Verified" }
             p {
                 (round_text(verified))
-                span.sub {
+                " " span.sub {
                     @match verified.last {
                         Some((at, _)) => { "All of it last " (clock(&overview.zone, at)) }
                         None => { "The first round is under way" }
@@ -212,7 +212,7 @@ fn verified(overview: &Overview) -> Markup {
                             tr role="row" {
                                 th scope="row" role="rowheader" {
                                     bdi { (shortened(&lossy(finding.path.as_os_str()), NAME_LIMIT)) }
-                                    span.sub { (finding.what.as_str()) ", " (ago(*since, overview.generated_at)) }
+                                    " " span.sub { (finding.what.as_str()) ", " (ago(*since, overview.generated_at)) }
                                 }
                                 td role="cell" { (shortened(&finding_text(finding), 2 * REASON_LIMIT)) }
                             }
@@ -267,7 +267,7 @@ fn problems(overview: &Overview) -> Markup {
                         tr role="row" {
                             th scope="row" role="rowheader" {
                                 bdi { (shortened(name_of(&problem.path), NAME_LIMIT)) }
-                                span.sub { (where_is(problem)) ", " (ago(problem.since, overview.generated_at)) }
+                                " " span.sub { (where_is(problem)) ", " (ago(problem.since, overview.generated_at)) }
                             }
                             td role="cell" { (shortened(&problem.reason, REASON_LIMIT)) }
                         }
@@ -341,7 +341,7 @@ fn photo(overview: &Overview, asset: &Asset) -> Markup {
             td.t role="cell" {
                 (taken.strftime("%Y-%m-%d")) span.wide { (taken.strftime(" %H:%M")) }
                 @if asset.captured.from.is_guess() {
-                    span.sub { "guessed: " (asset.captured.from.as_str()) }
+                    " " span.sub { "guessed: " (asset.captured.from.as_str()) }
                 }
             }
             td.wide role="cell" { (asset.kind.as_str()) ", " (bytes_text(asset.size)) }

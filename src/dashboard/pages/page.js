@@ -34,6 +34,7 @@
       document.title = fresh.title;
       at("lost").hidden = true;
     } catch {
+      at("lost").textContent = "Photo Factory does not answer. What you see below is old.";
       at("lost").hidden = false;
     }
     timer = setTimeout(turn, every);

@@ -118,7 +118,7 @@ fn taken(asset: &Asset) -> Markup {
                 (fact("The date came from", &html! {
                     (captured.from.as_str())
                     @if captured.from.is_guess() {
-                        span.sub { "This is a guess: the file says nothing better." }
+                        " " span.sub { "This is a guess: the file says nothing better." }
                     }
                 }))
                 @if let Some(camera) = Facet::camera_of(asset) {
@@ -145,7 +145,7 @@ fn coordinates(at: Location) -> Markup {
     html! {
         (format!("{:.5}° {}, ", latitude.abs(), side(latitude, ["N", "S"])))
         (format!("{:.5}° {}", longitude.abs(), side(longitude, ["E", "W"])))
-        span.sub {
+        " " span.sub {
             a href={ "geo:" (latitude) "," (longitude) } { "open in a map" } ", "
             a rel="noreferrer" href={ "https://www.openstreetmap.org/?mlat=" (latitude) "&mlon=" (longitude) "#map=14/" (latitude) "/" (longitude) } { "on openstreetmap.org" }
         }

@@ -388,7 +388,7 @@ fn going_on(view: &PhotosView) -> Markup {
         p {
             a rel="next" href={ "?" (filter) (between) "after=" (cursor_text(next)) } { "Older photos" }
             @if view.found.looked_at >= ROWS {
-                span.sub { (grouped(ROWS as u64)) " files were looked through, down to " (day) "; the search goes on there." }
+                " " span.sub { (grouped(ROWS as u64)) " files were looked through, down to " (day) "; the search goes on there." }
             }
         }
     }
@@ -418,7 +418,7 @@ fn line(photo: &Asset) -> Markup {
             th scope="row" role="rowheader" {
                 a href={ "/photos/" (photo.id.0) } { bdi { (shortened(&name, NAME_LIMIT)) } }
                 @if !photo.errors.is_empty() { " " span.mark.attention { "! damaged" } }
-                @if let Some(place) = &photo.place { span.sub { bdi { (shortened(&Facet::place_of(place), NAME_LIMIT)) } } }
+                @if let Some(place) = &photo.place { " " span.sub { bdi { (shortened(&Facet::place_of(place), NAME_LIMIT)) } } }
             }
             td.t role="cell" {
                 (photo.captured.local.strftime("%Y-%m-%d %H:%M"))

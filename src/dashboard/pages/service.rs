@@ -225,7 +225,7 @@ fn heartbeats(view: &ServiceView, frame: &Frame<'_>) -> Markup {
             h2 #h-heartbeat { "By its heartbeats" }
             p {
                 (health::state(row))
-                @if let Some(reason) = row.status.as_ref().and_then(Status::reason) { span.sub { (shortened(reason, REASON_LIMIT)) } }
+                @if let Some(reason) = row.status.as_ref().and_then(Status::reason) { " " span.sub { (shortened(reason, REASON_LIMIT)) } }
             }
             dl.facts {
                 @if let Some(at) = row.last_heartbeat {
@@ -247,7 +247,7 @@ fn seen_now(row: &ServiceRow) -> Markup {
             @for live in row.live.iter().take(4) {
                 p {
                     (health::seen(live))
-                    @if let Some(reason) = live.status.reason() { span.sub { (shortened(reason, REASON_LIMIT)) } }
+                    @if let Some(reason) = live.status.reason() { " " span.sub { (shortened(reason, REASON_LIMIT)) } }
                 }
             }
             @if let Some(took) = row.response { p { "Its last answer took " (millis(took)) "." } }

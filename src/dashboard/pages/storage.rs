@@ -256,10 +256,10 @@ fn disks(view: &StorageView) -> Markup {
                         @if let Some(room) = disk.room {
                             @let used = room.total.saturating_sub(room.free);
                             meter min="0" max=(room.total) value=(used) { (bytes_text(used)) " used" }
-                            span.sub { (bytes_text(room.free)) " of " (bytes_text(room.total)) " free" }
+                            " " span.sub { (bytes_text(room.free)) " of " (bytes_text(room.total)) " free" }
                         } @else { "does not answer" }
                         @if let Some(written) = disk.written_per_hour {
-                            span.sub { (bytes_text(written)) " written an hour by everybody, " (bytes_text(written.saturating_mul(HOURS))) " a year at that rate" }
+                            " " span.sub { (bytes_text(written)) " written an hour by everybody, " (bytes_text(written.saturating_mul(HOURS))) " a year at that rate" }
                         }
                     }
                 }
@@ -267,7 +267,7 @@ fn disks(view: &StorageView) -> Markup {
             @if let Some(written) = view.own_written_per_hour {
                 div {
                     dt { "Written by Photo Factory" }
-                    dd { (bytes_text(written)) " an hour, " (bytes_text(written.saturating_mul(HOURS))) " a year at that rate" span.sub { "A card of 32 GB bears about 10 TB." } }
+                    dd { (bytes_text(written)) " an hour, " (bytes_text(written.saturating_mul(HOURS))) " a year at that rate " span.sub { "A card of 32 GB bears about 10 TB." } }
                 }
             }
             div { dt { "Ledger" } dd { (bytes_text(view.own_files[0])) } }

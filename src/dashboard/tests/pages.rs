@@ -91,7 +91,7 @@ fn the_page_is_well_formed_and_tells_all_without_its_style() {
     for said in [
         "One file in the inbox needs a look",
         "1,234",
-        "4.7 GB",
+        "1,234 4.7 GB",
         "IMG_0007.jpg",
         "guessed: mtime",
         "notes.txt",
