@@ -26,6 +26,9 @@ const QUEUE: i32 = 1024;
 /// Threads that answer requests.
 const HANDLERS: usize = 2;
 
+/// Bytes of a thread's stack: half of what it would be otherwise. A board with little memory may be short of addresses too.
+const STACK: usize = 1 << 20;
+
 /// Exports at a time; each has a thread of its own, because its reader may be slow.
 const EXPORTS: usize = 4;
 
@@ -48,6 +51,14 @@ pub enum ServeError {
 impl fmt::Display for ServeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Listening(address, error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+                write!(
+                    f,
+                    "serving the page on {address}: that is no address of this machine; set [dashboard] listen to 127.0.0.1:{port} \
+                     for this machine alone, or to 0.0.0.0:{port} for the whole network",
+                    port = address.port()
+                )
+            }
             Self::Listening(address, error) => write!(
                 f,
                 "serving the page on {address}: {error}; stop what uses that port, or set another in [dashboard] listen"
@@ -208,6 +219,7 @@ fn spawn(
 ) -> Result<JoinHandle<()>, ServeError> {
     thread::Builder::new()
         .name(name.to_owned())
+        .stack_size(STACK)
         .spawn(work)
         .map_err(|error| ServeError::Listening(listen, error))
 }
@@ -243,7 +255,10 @@ impl Behind {
         if !self.is_stopping() {
             thread::scope(|scope| {
                 for _ in 0..HANDLERS {
-                    scope.spawn(|| self.handle(server));
+                    let handler = thread::Builder::new().stack_size(STACK);
+                    if let Err(error) = handler.spawn_scoped(scope, || self.handle(server)) {
+                        log::error!("a thread of the page can't be started: {error}");
+                    }
                 }
             });
         }

@@ -13,6 +13,9 @@ use crate::monitor::rollup::Rollup;
 use crate::monitor::{Beat, BeatClock, Live, Service, ServiceRow, Status};
 use crate::verify::background::Verified;
 
+/// Findings of the verification, the newest; `verify` names all.
+const FINDINGS: usize = 100;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 impl Overview {
@@ -232,8 +235,8 @@ pub(super) fn service_json(row: &ServiceRow) -> Value {
 }
 
 pub(super) fn verified_json(verified: &Verified) -> Value {
-    let findings: Vec<Value> = verified
-        .findings
+    let others = verified.findings.len().saturating_sub(FINDINGS);
+    let findings: Vec<Value> = verified.findings[others..]
         .iter()
         .map(|(finding, since)| {
             object(vec![

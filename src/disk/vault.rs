@@ -105,6 +105,7 @@ impl Vault {
         let asked = |vault: &Weak<Self>| Some(vault.upgrade()?.keeper.ask_regularly());
         let thread = std::thread::Builder::new()
             .name("storage".to_owned())
+            .stack_size(1 << 20)
             .spawn(move || {
                 while let Some(pause) = asked(&vault) {
                     std::thread::park_timeout(pause);

@@ -72,6 +72,7 @@ impl Desk {
         };
         let thread = std::thread::Builder::new()
             .name("ledger".to_owned())
+            .stack_size(1 << 20)
             .spawn(move || clerk.work());
         // Without a thread every request is answered with an error: the photos stay in the inbox.
         let thread = match thread {

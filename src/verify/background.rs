@@ -104,6 +104,7 @@ impl Background {
         let end = End(Arc::clone(&background.ended));
         let thread = thread::Builder::new()
             .name("verify".to_owned())
+            .stack_size(1 << 20)
             .spawn(move || {
                 let _end = end;
                 work.run();
