@@ -51,8 +51,9 @@ const WRITE_TIME: Duration = Duration::from_secs(15);
 const LINGER_TIME: Duration = Duration::from_secs(2);
 const LINGER_LIMIT: u64 = 1024 * 1024;
 
-/// Bytes of an answer at most, with its head: it is held in memory until the client has taken it.
-const ANSWER_LIMIT: usize = 512 * 1024;
+/// Bytes of an answer at most: a hundred photos whose names are as long as names can be, and all to be escaped. Only who may see
+/// photos gets an answer of more than a page.
+const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Requests handed on at a time; the others wait their turn.
 const BEHIND: usize = 8;
