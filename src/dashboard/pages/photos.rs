@@ -23,7 +23,7 @@ const ON_PAGE: usize = 20;
 const IN_JSON: usize = 100;
 
 /// Rows looked at for a page at most.
-const ROWS: usize = 2_000;
+const ROWS: usize = 1_000;
 
 /// Cameras and places offered.
 const CHOICES: usize = 20;
