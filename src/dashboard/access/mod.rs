@@ -1,6 +1,6 @@
 //! Who a visitor is: the owner, one with a token who may read, or a stranger; and whether a form is one of ours.
 //!
-//! The owner is who came over the socket in the data folder, who typed the password ([`sign_in`]), and, while no password is
+//! The owner is who came over the socket in the data folder, who typed the password (`sign_in`), and, while no password is
 //! set and the page is only served to this machine, everybody on it. [`keys`] holds what is in the data folder.
 //!
 //! A form counts only with a token that a page of ours gave to this very visitor, and only when the browser does not say

@@ -1,6 +1,6 @@
 //! What happened: every event that is kept, the newest first, by kind, and how long each incident lasted.
 //!
-//! A page costs at most [`ROWS`] rows of the history, however many there are.
+//! A page costs at most `ROWS` rows of the history, however many there are.
 
 use std::cmp::Reverse;
 use std::time::Duration;
@@ -97,7 +97,7 @@ pub struct EventsView {
 }
 
 impl EventsView {
-    /// Reads it: at most [`ROWS`] rows of the history, of which `limit` are shown at most, fewer where they need more than `room` bytes
+    /// Reads it: at most `ROWS` rows of the history, of which `limit` are shown at most, fewer where they need more than `room` bytes
     /// of markup.
     pub fn gather(
         monitor: &Monitor,
@@ -153,7 +153,7 @@ impl Happening {
     }
 }
 
-/// The newest [`ROWS`] events up to and at a time, newest first: what was made under a doubtful clock lies between the others.
+/// The newest `ROWS` events up to and at a time, newest first: what was made under a doubtful clock lies between the others.
 fn events_until(monitor: &Monitor, until: Timestamp) -> Vec<Event> {
     in_order(monitor.events_until(until, ROWS), |event| Reverse(event.at))
 }
@@ -186,7 +186,7 @@ fn pick(
     (picked, None)
 }
 
-/// What happened to a service last, newest first: among the newest [`ROWS`] events.
+/// What happened to a service last, newest first: among the newest `ROWS` events.
 pub(super) fn of_service(
     monitor: &Monitor,
     service: &Service,

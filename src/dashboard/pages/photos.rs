@@ -1,6 +1,6 @@
 //! The photos: the newest first, picked by day, camera, place, kind, flag or text, and a calendar of one year after the other.
 //!
-//! A page costs at most [`ROWS`] rows of the ledger, and a row for each day of the calendar's year.
+//! A page costs at most `ROWS` rows of the ledger, and a row for each day of the calendar's year.
 
 use jiff::civil::Date;
 use maud::{Markup, html};
