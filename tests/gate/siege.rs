@@ -16,6 +16,9 @@ const PROMISED: Duration = Duration::from_secs(1);
 /// The machine of the tests may be busy with other things for a while: so many in a row must be late before the page is to blame.
 const LATE_IN_A_ROW: u32 = 4;
 
+/// Milliseconds between one look and the next.
+const PAUSES: [u64; 5] = [13, 29, 17, 31, 23];
+
 /// KiB by which the process may grow.
 const GROWTH: u64 = 20 * 1024;
 
@@ -55,7 +58,7 @@ impl Siege {
             let siege = &self;
             let at_work = scope.spawn(move || hostile(siege));
             self.factory.put("meanwhile.jpg", &photo(1));
-            let (mut most, mut late) = (0, 0);
+            let (mut most, mut late, mut asked_so_often) = (0, 0, 0);
             let mut filed = false;
             while !at_work.is_finished() {
                 if is_served {
@@ -71,7 +74,10 @@ impl Siege {
                 }
                 most = most.max(self.memory());
                 filed |= self.factory.waiting().is_empty();
-                thread::sleep(Duration::from_millis(20));
+                // At uneven times: in step with a crowd that comes every so often, a client would meet it each time.
+                let pause = PAUSES[asked_so_often % PAUSES.len()];
+                asked_so_often += 1;
+                thread::sleep(Duration::from_millis(pause));
             }
             at_work.join().unwrap();
             (most.max(self.memory()), filed)
