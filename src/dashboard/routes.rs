@@ -238,10 +238,15 @@ pub fn answer(site: &Site, request: &Request<'_>) -> Answer {
     } else {
         (404, "There is no such page.")
     };
+    refused(request, status, sentence).into()
+}
+
+/// A refusal in the form that is read there: by a program, or by a person.
+fn refused(request: &Request<'_>, status: u16, sentence: &str) -> Reply {
     if request.path.starts_with("/api/") {
-        Reply::json_refusal(status, sentence).into()
+        Reply::json_refusal(status, sentence)
     } else {
-        Reply::refusal(status, sentence).into()
+        Reply::refusal(status, sentence)
     }
 }
 
@@ -292,13 +297,8 @@ impl Asked<'_> {
             Some(ledger) => work(&ledger).map_err(|error| error.to_string()),
             None => Err("Photo Factory is stopping".to_owned()),
         };
-        let refuse = if self.request.path.starts_with("/api/") {
-            Reply::json_refusal
-        } else {
-            Reply::refusal
-        };
         let reply = answered.unwrap_or_else(|error| {
-            refuse(503, &format!("The ledger cannot be read at present: {error}. Photos that come are filed all the same."))
+            refused(self.request, 503, &format!("The ledger cannot be read at present: {error}. Photos that come are filed all the same."))
         });
         reply.into()
     }

@@ -46,7 +46,7 @@ impl<'txn> Books<'txn> {
             intents: txn.open_table(tables::INTENTS)?,
             lookup: txn.open_table(tables::LOOKUP)?,
             by_time: txn.open_table(tables::BY_TIME)?,
-            todo: tables::TODO
+            todo: tables::WAITING
                 .into_iter()
                 .map(|todo| txn.open_table(todo))
                 .collect::<Result<_, _>>()?,
@@ -433,16 +433,16 @@ pub(super) fn ingested_key(day: Date) -> String {
 }
 
 /// The total of photos captured in a month.
-pub(super) fn captured_month_key(day: Date) -> String {
+fn captured_month_key(day: Date) -> String {
     format!("month:{:06}", tables::day_number(day) / 100)
 }
 
 /// The total of the bytes of what was captured in a year.
-pub(super) fn captured_year_key(year: i16) -> String {
+fn captured_year_key(year: i16) -> String {
     format!("year_bytes:{year:04}")
 }
 
 /// The total of what was filed in a month.
-pub(super) fn ingested_month_key(what: &str, day: Date) -> String {
+fn ingested_month_key(what: &str, day: Date) -> String {
     format!("{what}:{:06}", tables::day_number(day) / 100)
 }

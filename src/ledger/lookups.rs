@@ -67,7 +67,7 @@ impl Ledger {
     /// Ids of assets that wait for a stage, the oldest first.
     pub fn waiting_for(&self, stage: Stage, limit: usize) -> Result<Vec<AssetId>, LedgerError> {
         self.read(|txn| {
-            let todo = txn.open_table(tables::TODO[stage as usize])?;
+            let todo = txn.open_table(tables::WAITING[stage as usize])?;
             todo.iter()?
                 .take(limit)
                 .map(|entry| Ok(AssetId(number_in(entry?.0.value()))))
@@ -131,7 +131,7 @@ impl Ledger {
                 }
             }
             let mut waiting = [0; 4];
-            for (count, todo) in waiting.iter_mut().zip(tables::TODO) {
+            for (count, todo) in waiting.iter_mut().zip(tables::WAITING) {
                 *count = txn.open_table(todo)?.len()?;
             }
             Ok(Totals {

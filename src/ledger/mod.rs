@@ -41,6 +41,7 @@ pub use rebuilt::Condition;
 pub use record::{restored_asset, restored_left};
 pub use tables::FORMAT;
 
+use crate::asset::AssetId;
 use file::Opened;
 use fold::Standing;
 use journal::Journal;
@@ -135,6 +136,11 @@ impl Ledger {
     pub fn rest(&self) {
         self.store.rest();
     }
+}
+
+/// Whether an id is the journal's: its row is in no table of the ledger yet, and gets another id there.
+pub fn is_journaled(id: AssetId) -> bool {
+    id.0 >= journal::FIRST_ID
 }
 
 impl fmt::Debug for Ledger {

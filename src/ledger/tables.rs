@@ -25,7 +25,7 @@ pub(super) const LOOKUP: TableDefinition<'_, (u64, u64), ()> = TableDefinition::
 /// (moment of capture, id): see [`super::facets::moment`].
 pub(super) const BY_TIME: TableDefinition<'_, (u64, u64), ()> = TableDefinition::new("by_time");
 /// One queue for each stage, in the order of `Stage::ALL`: ids are appended at the end, so that pages fill up. The values are empty.
-pub(super) const TODO: [Bytes; 4] = [
+pub(super) const WAITING: [Bytes; 4] = [
     TableDefinition::new("waiting_geocode"),
     TableDefinition::new("waiting_thumbnail"),
     TableDefinition::new("waiting_face_scan"),
@@ -63,7 +63,7 @@ pub(super) fn create_all(txn: &WriteTransaction) -> Result<(), Trouble> {
 /// Makes the tables that follow from the others.
 pub(super) fn create_derived(txn: &WriteTransaction) -> Result<(), Trouble> {
     txn.open_table(BY_TIME)?;
-    for todo in TODO {
+    for todo in WAITING {
         txn.open_table(todo)?;
     }
     txn.open_table(PROBLEMS)?;
@@ -130,7 +130,7 @@ pub(super) fn check_all(txn: &ReadTransaction) -> Result<(), Trouble> {
     txn.open_table(INTENTS)?;
     txn.open_table(LOOKUP)?;
     txn.open_table(BY_TIME)?;
-    for todo in TODO {
+    for todo in WAITING {
         txn.open_table(todo)?;
     }
     txn.open_table(LEFT)?;

@@ -8,11 +8,9 @@ use super::{Frame, NAME_LIMIT, REASON_LIMIT, capitalised, clock, shortened, smal
 use crate::asset::{Asset, bytes_text, lossy, rfc3339};
 use crate::dashboard::overview::{Activity, Level, Overview, Photos, Problem, ago, grouped};
 use crate::dashboard::{beside, health};
+use crate::ledger::is_journaled;
 use crate::verify::Finding;
 use crate::verify::background::Verified;
-
-/// Ids from here on are a journal's, while the ledger is down: they have no page.
-const JOURNALED: u64 = 1 << 63;
 
 /// Photos on the page; the others have pages of their own.
 const NEWEST_ON_PAGE: usize = 20;
@@ -333,9 +331,9 @@ fn photo(overview: &Overview, asset: &Asset) -> Markup {
     html! {
         tr role="row" {
             th scope="row" role="rowheader" {
-                @if asset.id.0 < JOURNALED {
-                    a href={ "/photos/" (asset.id.0) } { bdi { (shortened(&name, NAME_LIMIT)) } }
-                } @else { bdi { (shortened(&name, NAME_LIMIT)) } }
+                // What a journal noted, while the ledger is down, has no page yet.
+                @if is_journaled(asset.id) { bdi { (shortened(&name, NAME_LIMIT)) } }
+                @else { a href={ "/photos/" (asset.id.0) } { bdi { (shortened(&name, NAME_LIMIT)) } } }
                 @if !asset.errors.is_empty() { " " span.mark.attention { "! damaged" } }
             }
             td.t role="cell" {

@@ -243,17 +243,14 @@ impl PhotosView {
             places,
         })
     }
+}
 
-    fn json(&self) -> Value {
-        object(vec![
-            (
-                "photos",
-                self.found.photos.iter().map(Asset::to_json).collect(),
-            ),
-            ("next", json!(self.found.next.map(cursor_text))),
-            ("looked_at", json!(self.found.looked_at)),
-        ])
-    }
+fn found_json(found: &Found) -> Value {
+    object(vec![
+        ("photos", found.photos.iter().map(Asset::to_json).collect()),
+        ("next", json!(found.next.map(cursor_text))),
+        ("looked_at", json!(found.looked_at)),
+    ])
 }
 
 fn find(
@@ -307,15 +304,7 @@ pub(in crate::dashboard) fn json_answer(asked: &Asked<'_>) -> Answer {
         let limit = limit.unwrap_or(IN_JSON).clamp(1, IN_JSON);
         let filter = Filter::of(asked.request);
         let found = find(ledger, &filter, cursor(asked.request), limit)?;
-        let view = PhotosView {
-            filter,
-            found,
-            years: vec![],
-            calendar: None,
-            cameras: vec![],
-            places: vec![],
-        };
-        Ok(Reply::json(&view.json()))
+        Ok(Reply::json(&found_json(&found)))
     })
 }
 
