@@ -134,10 +134,12 @@ image_of() {
     mkdir -p "$2/etc/ssl/certs" "$2/tmp" "$2/usr/share"
     programs_of "$root" >"$work/programs"
     libraries_of "$root" "$triplet" >"$work/kept"
-    sed "s,^$root/,," "$work/programs" >>"$work/kept"
-    # What the kernel starts first; some are named as a library, too.
-    readelf -l "$root/usr/bin/photo-factory" | sed -n 's/.*interpreter: \/\(.*\)\]/\1/p' >>"$work/kept"
-    echo usr/lib/os-release >>"$work/kept"
+    {
+        sed "s,^$root/,," "$work/programs"
+        # What the kernel starts first; some are named as a library, too.
+        readelf -l "$root/usr/bin/photo-factory" | sed -n 's/.*interpreter: \/\(.*\)\]/\1/p'
+        echo usr/lib/os-release
+    } >>"$work/kept"
     sort -u -o "$work/kept" "$work/kept"
     while read -r file; do
         keep "$root" "$2" "$file"
@@ -158,6 +160,11 @@ image_of() {
     echo usr/share/ca-certificates/mozilla/ISRG_Root_X1.crt >>"$work/kept"
 
     noted_packages "$root" "$2"
+    # The licences of the crates.
+    find "$root/usr/share/doc/photo-factory" -type f -name 'THIRD-PARTY*' -printf 'usr/share/doc/photo-factory/%f\n' >"$work/licences"
+    while read -r file; do
+        keep "$root" "$2" "$file"
+    done <"$work/licences"
 
     printf '%s\n' root:x:0:0:root:/:/sbin/nologin photo-factory:x:1000:1000::/data:/sbin/nologin \
         nobody:x:65534:65534::/:/sbin/nologin >"$2/etc/passwd"
@@ -226,7 +233,7 @@ for deb in "$@"; do
         arm64) platform='{"architecture":"arm64","os":"linux","variant":"v8"}' ;;
         armhf) platform='{"architecture":"arm","os":"linux","variant":"v7"}' ;;
     esac
-    labels=$(jq -cn --arg version "$version" --arg created "$created" --arg revision "$revision" --arg base "debian:$suite" '{
+    labels=$(jq -cn --arg version "$version" --arg created "$created" --arg revision "$revision" '{
         "org.opencontainers.image.title": "Photo Factory",
         "org.opencontainers.image.description": "A photo-ingest appliance: phones sync into an inbox, it files every photo by day and never loses one",
         "org.opencontainers.image.version": $version,
