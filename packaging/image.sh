@@ -11,15 +11,13 @@
 # zones, and the certificates. No maintainer script runs, so every architecture is made on any machine. The same .debs and the
 # same state of Debian's archive give the same bytes.
 #
-# PHOTO_FACTORY_MIRROR: where Debian comes from (default: http://deb.debian.org). SOURCE_DATE_EPOCH: the time of every file
-# (default: the last commit's).
+# Where Debian comes from: cross/versions. SOURCE_DATE_EPOCH: the time of every file (default: the last commit's).
 set -eu
 cd "$(dirname "$0")/.."
 . packaging/needs.sh
+. cross/versions
 need mmdebstrap apt-utils binutils jq debian-archive-keyring
 
-suite=bookworm
-mirror=${PHOTO_FACTORY_MIRROR:-http://deb.debian.org}
 out=${CARGO_TARGET_DIR:-target}/image
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)}
 export SOURCE_DATE_EPOCH LC_ALL=C
@@ -124,10 +122,10 @@ image_of() {
     mmdebstrap --quiet --variant=extract --architectures="$arch" \
         --include=photo-factory,tzdata,ca-certificates,base-files \
         --skip=check/empty,cleanup/apt,cleanup/reproducible --aptopt='APT::Sandbox::User "root"' \
-        "$suite" "$work/root" \
-        "deb $mirror/debian $suite main" \
-        "deb $mirror/debian $suite-updates main" \
-        "deb $mirror/debian-security $suite-security main" \
+        "$SUITE" "$work/root" \
+        "deb $MIRROR $SUITE main" \
+        "deb $MIRROR $SUITE-updates main" \
+        "deb $SECURITY $SUITE-security main" \
         "deb [trusted=yes] copy:$work/repository ./" </dev/null
 
     root=$work/root

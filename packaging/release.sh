@@ -18,6 +18,7 @@
 set -eu
 cd "$(dirname "$0")/.."
 . packaging/needs.sh
+. cross/versions
 
 repository=$PWD
 cyclonedx=0.5.7
@@ -116,9 +117,9 @@ components() {
     for package in "$work"/layer/var/lib/dpkg/status.d/*; do
         [ "${package##*/}" != photo-factory ] || continue
         jq -cn --arg name "${package##*/}" --arg version "$(sed -n 's/^Version: //p' "$package")" \
-            --arg architecture "$(sed -n 's/^Architecture: //p' "$package")" '{
+            --arg architecture "$(sed -n 's/^Architecture: //p' "$package")" --arg suite "$SUITE" '{
             type: "library", "bom-ref": "deb:\($name)@\($version)", name: $name, version: $version, scope: "required",
-            purl: "pkg:deb/debian/\($name | @uri)@\($version | @uri)?arch=\($architecture)&distro=bookworm"
+            purl: "pkg:deb/debian/\($name | @uri)@\($version | @uri)?arch=\($architecture)&distro=\($suite)"
         }'
     done
 }

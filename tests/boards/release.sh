@@ -6,6 +6,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . packaging/needs.sh
+. cross/versions
 need mmdebstrap apt-utils gpg jq debian-archive-keyring
 
 debs=${1:-${CARGO_TARGET_DIR:-target}/deb}
@@ -49,7 +50,7 @@ made_twice() {
 installed_from() {
     rm -rf "$work/root"
     mmdebstrap --quiet --variant=extract --architectures="$2" --include=photo-factory --skip=check/empty,cleanup/apt \
-        --aptopt='APT::Sandbox::User "root"' bookworm "$work/root" "deb ${PHOTO_FACTORY_MIRROR:-http://deb.debian.org}/debian bookworm main" \
+        --aptopt='APT::Sandbox::User "root"' "$SUITE" "$work/root" "deb $MIRROR $SUITE main" "deb $SECURITY $SUITE-security main" \
         "deb [signed-by=$work/apt/photo-factory.gpg] copy:$1 stable main" </dev/null &&
         [ -x "$work/root/usr/bin/photo-factory" ]
 }
