@@ -6,6 +6,7 @@ mod act;
 mod alerts;
 mod beats;
 mod others;
+mod systemd;
 mod tend;
 mod watchers;
 
@@ -127,6 +128,7 @@ pub fn run(config: Config, started: impl FnOnce(&str)) -> Result<(), RunError> {
     };
     smol::block_on(watch.changed().or(waited));
     started(&server.url());
+    systemd::ready(&server.url());
     let executor = LocalExecutor::new();
     smol::block_on(executor.run(async {
         let (ready, shots) = channel::bounded(READY_AHEAD);
@@ -144,6 +146,7 @@ pub fn run(config: Config, started: impl FnOnce(&str)) -> Result<(), RunError> {
         if let Some(Ok(signal)) = signals.next().await {
             log::info!("{signal:?}: stopping");
         }
+        systemd::stopping();
         verification.stop();
         // No new shots; those under way come to a safe end by themselves, or are left to the next start.
         watch.cancel().await;
@@ -213,6 +216,7 @@ impl Services {
             Box::pin(watchers::watch(shared)),
             Box::pin(alerts::tell(config, monitor(), self.courier, events)),
             Box::pin(rest(line())),
+            Box::pin(systemd::report(line())),
         ];
         tasks.into_iter().map(|task| executor.spawn(task)).collect()
     }

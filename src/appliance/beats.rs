@@ -23,7 +23,7 @@ const STUCK_AFTER: Duration = Duration::from_secs(600);
 const MEND_EVERY: Duration = Duration::from_secs(5);
 
 /// The route that says whether the page answers.
-const HEALTH: &str = "/healthz";
+pub(super) const HEALTH: &str = "/healthz";
 
 /// The librarian's beats.
 pub(super) async fn librarian(line: Arc<Line>, monitor: Arc<Monitor>) {
@@ -38,8 +38,17 @@ pub(super) async fn librarian(line: Arc<Line>, monitor: Arc<Monitor>) {
 pub(super) async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
     let depth = line.progress.depth();
     let status = status(line);
-    let task = match (&status, line.progress.current()) {
-        (Status::Up | Status::Degraded(_), Some(path)) if depth > 0 => {
+    let report = Report::from(status.clone())
+        .doing(task(line, &status))
+        .with_queue(depth);
+    let monitor = Arc::clone(monitor);
+    // A beat that tells of a change is written to the disk.
+    unblock(move || monitor.beat(&Service::LIBRARIAN, report, now())).await;
+}
+
+fn task(line: &Line, status: &Status) -> String {
+    match (status, line.progress.current()) {
+        (Status::Up | Status::Degraded(_), Some(path)) if line.progress.depth() > 0 => {
             format!("filing {}", shown(&path))
         }
         (Status::Up, _) => match line.rests_until(Instant::now()) {
@@ -47,11 +56,18 @@ pub(super) async fn report(line: &Arc<Line>, monitor: &Arc<Monitor>) {
             None => "watching the inbox".to_owned(),
         },
         _ => "waiting".to_owned(),
-    };
-    let report = Report::from(status).doing(task).with_queue(depth);
-    let monitor = Arc::clone(monitor);
-    // A beat that tells of a change is written to the disk.
-    unblock(move || monitor.beat(&Service::LIBRARIAN, report, now())).await;
+    }
+}
+
+/// What is being done now, for `systemctl status`; no names of files, which everybody on this machine may see there.
+pub(super) fn in_words(line: &Line) -> String {
+    let depth = line.progress.depth();
+    match status(line) {
+        Status::Up if depth > 0 => format!("filing; {depth} files wait in the inbox"),
+        status @ Status::Up => task(line, &status),
+        Status::Down(why) | Status::Stuck(why) | Status::Degraded(why) => why,
+        status => status.as_str().to_owned(),
+    }
 }
 
 /// What is seen of our own services at this moment, for whoever looks at the page: waits for no disk.
@@ -93,7 +109,6 @@ const FILE: &str = "its file";
 const TASK: &str = "its task";
 
 fn status(line: &Line) -> Status {
-    let idle = line.progress.idle(Instant::now());
     let watch = line.vault.watch();
     let away = line.source_away();
     match watch.standing(Instant::now()) {
@@ -105,21 +120,36 @@ fn status(line: &Line) -> Status {
         Standing::NotAsked | Standing::Here if away.is_some() => {
             Status::Down(away.unwrap_or_default())
         }
-        Standing::NotAsked | Standing::Here => {
-            let is_stuck =
-                line.progress.under_way.load(Ordering::Relaxed) > 0 && idle > STUCK_AFTER;
-            match line.ledger_full().or_else(|| watch.full()) {
-                Some(full) => Status::Degraded(full),
-                None if is_stuck => Status::Stuck(format!(
-                    "nothing was filed for {} minutes though files wait: is the disk answering?",
-                    idle.as_secs() / 60
-                )),
+        Standing::NotAsked | Standing::Here => match line.ledger_full().or_else(|| watch.full()) {
+            Some(full) => Status::Degraded(full),
+            None => match stuck(line, Instant::now()) {
+                Some(why) => Status::Stuck(why),
                 None => line.ledger.degraded().map_or(Status::Up, |degraded| {
                     Status::Degraded(without_ledger(&degraded))
                 }),
-            }
-        }
+            },
+        },
     }
+}
+
+/// Why the line is stuck, if it is: Storage answers, and yet what is under way does not move.
+pub(super) fn stuck(line: &Line, now: Instant) -> Option<String> {
+    let idle = line.progress.idle(now);
+    let answers = matches!(
+        line.vault.watch().standing(now),
+        Standing::NotAsked | Standing::Here
+    );
+    let is_stuck = answers
+        && line.progress.under_way.load(Ordering::Relaxed) > 0
+        && idle > STUCK_AFTER
+        && line
+            .ledger_full()
+            .or_else(|| line.vault.watch().full())
+            .is_none();
+    is_stuck.then(|| {
+        let minutes = idle.as_secs() / 60;
+        format!("nothing was filed for {minutes} minutes though files wait: is the disk answering?")
+    })
 }
 
 /// One beat of the ledger, from a real small read and write.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use jiff::tz::TimeZone;
 
 use super::Ended;
@@ -13,7 +13,7 @@ use crate::monitor::alerts::message::Message;
 use crate::monitor::alerts::{host_name, send};
 
 /// Name the targets of alerts; with --test, send each a message right now, quiet hours or not.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "alert")]
 pub struct Alert {
     /// send a test message

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use serde_json::json;
 
 use super::Ended;
@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::doctor::{self, Check, Level};
 
 /// Look at everything that the appliance needs, and say what to do about what is not as it should be. Looking changes nothing.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "doctor")]
 pub struct Doctor {
     /// one JSON object

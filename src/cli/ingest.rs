@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use serde_json::{Value, json};
 use smol::{LocalExecutor, channel};
 
@@ -22,7 +22,7 @@ use crate::librarian::{Fate, Inbox, Line, Report, Scope};
 use crate::monitor::syncthing::{Watcher, kept_pin};
 
 /// Take everything in the inbox once, and end.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "ingest")]
 pub struct Ingest {
     /// only these files and folders of the inbox; with --copy: any files and folders

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::atomic::AtomicBool;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use serde_json::{Map, Value, json};
 
 use super::Ended;
@@ -22,7 +22,7 @@ use crate::librarian::settle::{PassedOver, passed_over};
 use crate::librarian::{Reader, Scope, shot};
 
 /// Tell what the librarian would decide about files, and why; nothing is changed.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "inspect")]
 pub struct Inspect {
     /// the files

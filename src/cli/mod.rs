@@ -26,7 +26,7 @@ use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use argh::FromArgs;
+use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use simplelog::{CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, WriteLogger};
 
 use crate::appliance;
@@ -38,7 +38,7 @@ use doctor::Called;
 /// Files the photos that phones drop into an inbox, by day, and never loses one.
 ///
 /// Exit codes: 0 all done; 1 could not run; 2 finished, and some files have problems (each is named).
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 struct Arguments {
     /// the factory's root, with Photos_Inbox, Storage and Data in it (default: the current folder)
     #[argh(option)]
@@ -53,7 +53,7 @@ struct Arguments {
     command: Command,
 }
 
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand)]
 enum Command {
     Run(Run),
@@ -82,7 +82,7 @@ impl Command {
 }
 
 /// Run the appliance: take the inbox and serve the page until SIGTERM or SIGINT.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "run")]
 struct Run {
     /// where the page listens (default: 127.0.0.1:8380; port 0 takes a free one)
@@ -91,7 +91,7 @@ struct Run {
 }
 
 /// Tell how things stand: services, totals, problems.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "status")]
 struct Status {
     /// as JSON, the same as the page's /api/v1/status
@@ -100,7 +100,7 @@ struct Status {
 }
 
 /// Write out the ledger: one row for every file in Originals.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "export")]
 struct Export {
     /// as CSV instead of JSON lines
@@ -117,6 +117,11 @@ pub enum Ended {
     CouldNotRun,
     /// It finished, and some files have problems: exit code 2.
     WithProblems,
+}
+
+/// The command line as `--help` tells it, for man pages and shells.
+pub fn described() -> CommandInfoWithArgs {
+    Arguments::get_args_info()
 }
 
 /// Runs the command that `arguments` (program name first) ask for.

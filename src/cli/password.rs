@@ -3,14 +3,14 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 use crate::config::Config;
 use crate::dashboard::access::keys::{KeyError, Keys};
 
 /// Show the page's password that was made at the first start, once; or make or set another.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of the command line"

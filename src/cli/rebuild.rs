@@ -1,6 +1,6 @@
 //! `rebuild`: the ledger made anew from Originals, or what it does not know added to it.
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use serde_json::json;
 
 use super::Ended;
@@ -12,7 +12,7 @@ use crate::ledger::Condition;
 use crate::rebuild::{RebuildError, Rebuilt, Told};
 
 /// Make the ledger anew from Originals where it is lost; where it is whole, add the files it does not know.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "rebuild")]
 pub struct Rebuild {
     /// one JSON line for each file that was added or left, and one for the summary

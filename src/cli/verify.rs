@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use argh::FromArgs;
+use argh::{ArgsInfo, FromArgs};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::json;
@@ -30,7 +30,7 @@ use rows::{AT_ONCE, Rows, digest};
 const LEAST_LIMIT: f64 = 0.001;
 
 /// Read every original again and compare it with the ledger; nothing is changed without --repair.
-#[derive(FromArgs, Debug)]
+#[derive(ArgsInfo, FromArgs, Debug)]
 #[argh(subcommand, name = "verify")]
 pub struct Verify {
     /// only what was filed on this day (YYYY-MM-DD) or later
