@@ -34,8 +34,6 @@ export QEMU_LD_PREFIX="$root"
 export PHOTO_FACTORY_UNDER_TEST="$root/usr/bin/photo-factory"
 # A core is five to ten times slower so: what is sampled is sampled coarsely.
 export PHOTO_FACTORY_FAULTS=few PHOTO_FACTORY_WRITER_SECONDS=10 PHOTO_FACTORY_MODEL_SECONDS=60
-tests=${*:-appliance access alerts corpus_dates courier gate}
-for test in $tests; do
-    set -- "$@" --test "$test"
-done
-cargo test --locked --no-fail-fast $(for test in $tests; do printf -- '--test %s ' "$test"; done) -- --nocapture --test-threads 2
+tests=${*:-appliance access alerts corpus_dates courier gate metadata_worker mutated_input probes syncthing_probe}
+# shellcheck disable=SC2046,SC2086 # one word per test
+cargo test --locked --no-fail-fast $(printf -- '--test %s ' $tests) -- --nocapture
