@@ -20,6 +20,9 @@ use crate::doctor::user_name;
 /// Changes to a user, from root; Debian's util-linux has it there.
 const RUNUSER: &str = "/usr/sbin/runuser";
 
+/// The home of that user: the root of the installed factory, as the package makes it.
+const HOME: &str = "HOME=/var/lib/photo-factory";
+
 /// Why a command is not for who typed it.
 #[derive(Debug)]
 pub(super) enum OwnerError {
@@ -116,15 +119,14 @@ pub(super) fn goes_on(is_theirs: bool, writes: bool, typed: &[String]) -> Result
     Ok(())
 }
 
-/// This program, as another user; for root. That user's home is the installed factory's root, as the package makes it.
+/// This program, as another user; for root.
 pub(super) fn as_user(user: u32) -> Command {
     let program = std::env::current_exe().unwrap_or("/usr/bin/photo-factory".into());
     let mut command = Command::new(RUNUSER);
+    // By `env`, and not by the methods of Command, which are several KB of program.
     command
-        .args(["-u", &name_of(user), "--"])
-        .arg(program)
-        .env("HOME", installed::ROOT)
-        .env_remove("XDG_STATE_HOME")
-        .env_remove("XDG_CONFIG_HOME");
+        .args(["-u", &name_of(user), "--", "env"])
+        .args(["-u", "XDG_STATE_HOME", "-u", "XDG_CONFIG_HOME", HOME])
+        .arg(program);
     command
 }

@@ -408,7 +408,7 @@ fn the_installed_factory_is_set_up_by_root_and_works_as_its_own_user() {
         "drop-in: Wants=mnt.mount",
         "drop-in: After=mnt.mount",
         "drop-in: ReadWritePaths=\"-/mnt\"",
-        "Systemd does not run here. Where it does, type: sudo systemctl daemon-reload && sudo systemctl restart photo-factory",
+        "Systemd does not run here. Where it does, type: systemctl daemon-reload && systemctl restart photo-factory",
         "Its password: sudo photo-factory password",
     ] {
         assert!(first.lines().any(|said| said == line), "{line:?} in {told}");

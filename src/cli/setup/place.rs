@@ -15,6 +15,9 @@ use crate::disk;
 /// Where systemd runs.
 const SYSTEMD: &str = "/run/systemd/system";
 
+/// What has it take up what is new; for root.
+const RESTART: &str = "systemctl daemon-reload && systemctl restart photo-factory";
+
 /// Which factory is set up, and how the program was called.
 pub(in crate::cli) struct Place<'a> {
     /// Its settings file.
@@ -51,25 +54,16 @@ pub(super) fn put_drop_in(drop_in: Option<String>) -> Result<(), SetupError> {
 
 /// Has systemd read its files again and start the appliance with what is new.
 pub(super) fn restart() -> Result<(), SetupError> {
-    let steps = [
-        &["systemctl", "daemon-reload"][..],
-        &["systemctl", "restart", "photo-factory"],
-    ];
     if !Path::new(SYSTEMD).exists() {
-        say!(
-            "Systemd does not run here. Where it does, type: sudo systemctl daemon-reload && sudo systemctl restart photo-factory"
-        );
+        say!("Systemd does not run here. Where it does, type: {RESTART}");
         return Ok(());
     }
-    for step in steps {
-        let line = step.join(" ");
-        say!("Done: {line}");
-        let (program, arguments) = step.split_first().unwrap_or((&"systemctl", &[]));
-        let ended = Command::new(program).args(arguments).status();
-        let ended = ended.map_err(|error| SetupError::Running(line, error))?;
-        if !ended.success() {
-            say!("That did not work: `journalctl -u photo-factory -n 50` says why.");
-        }
+    let ended = Command::new("sh").args(["-c", RESTART]).status();
+    let ended = ended.map_err(|error| SetupError::Running(RESTART.to_owned(), error))?;
+    if ended.success() {
+        say!("Done: {RESTART}");
+    } else {
+        say!("{RESTART}: that did not work; `journalctl -u photo-factory -n 50` says why");
     }
     Ok(())
 }
