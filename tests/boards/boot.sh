@@ -228,7 +228,7 @@ before=$(told .photos.total)
 give many
 under_way() {
     kept=$(told .photos.total)
-    [ "$kept" -ge $((before + 40)) ]
+    [ "$kept" -ge $((before + 20)) ]
 }
 await 240 under_way || true
 power_cut

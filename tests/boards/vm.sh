@@ -241,7 +241,7 @@ boot() {
     machine=$!
     if [ "$arch" = amd64 ]; then
         await 30 ip link show "$veth"
-        ip address add "$outside/30" dev "$veth"
+        ip address replace "$outside/30" dev "$veth"
         ip link set "$veth" up
     fi
     await 300 is_up_or_off || true
