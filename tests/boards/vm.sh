@@ -285,7 +285,11 @@ guest_reads() {
 
 # The mains plug: what the machine had not written is lost with it.
 power_cut() {
-    kill -KILL "$machine" 2>/dev/null || true
+    case $arch in
+        arm64) kill -KILL "$machine" 2>/dev/null || true ;;
+        # With its first process a container ends, and systemd-nspawn tidies up; killed itself, it would leave it running.
+        amd64) pkill -KILL -P "$machine" 2>/dev/null || kill -KILL "$machine" 2>/dev/null || true ;;
+    esac
     wait "$machine" 2>/dev/null || true
     machine=
 }
