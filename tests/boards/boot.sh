@@ -64,7 +64,7 @@ read -r up _ </proc/uptime
 start=$(systemctl show photo-factory --value -p ExecMainStartTimestampMonotonic)
 awk -v up="$up" -v start="$start" 'BEGIN { printf "%.2f", up - start / 1e6 }'
 END
-first_page=$(guest_reads "bash -s $(unit MainPID)" <"$work/first_page")
+first_page=$(guest_reads "bash -s $(unit MainPID)" <"$work/first_page") || true
 check "start to the first page" at_most 2 "$first_page" s
 
 exposure() {
@@ -228,7 +228,7 @@ before=$(told .photos.total)
 give many
 under_way() {
     kept=$(told .photos.total)
-    [ "$kept" -ge $((before + 40)) ]
+    [ "$kept" -ge $((before + 20)) ]
 }
 await 240 under_way || true
 power_cut
@@ -254,7 +254,12 @@ check "whoever was signed in still is, or signs in again" sign_in "$password"
 all_filed() { tells ".photos.total >= $((before + 300)) and .inbox.depth == 0"; }
 check "the rest is filed" await 300 all_filed
 check "Originals holds every one of them" in_originals "$work/given.hashes"
-verified() { factory verify | tail -n 1; }
+verified() {
+    sound=0
+    factory verify >"$logs/verify.txt" 2>&1 || sound=$?
+    tail -n 1 "$logs/verify.txt"
+    return $sound
+}
 check "nothing is missing or changed" verified
 
 echo

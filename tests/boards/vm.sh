@@ -241,7 +241,7 @@ boot() {
     machine=$!
     if [ "$arch" = amd64 ]; then
         await 30 ip link show "$veth"
-        ip address add "$outside/30" dev "$veth"
+        ip address replace "$outside/30" dev "$veth"
         ip link set "$veth" up
     fi
     await 300 is_up_or_off || true
@@ -285,7 +285,11 @@ guest_reads() {
 
 # The mains plug: what the machine had not written is lost with it.
 power_cut() {
-    kill -KILL "$machine" 2>/dev/null || true
+    case $arch in
+        arm64) kill -KILL "$machine" 2>/dev/null || true ;;
+        # With its first process a container ends, and systemd-nspawn tidies up; killed itself, it would leave it running.
+        amd64) pkill -KILL -P "$machine" 2>/dev/null || kill -KILL "$machine" 2>/dev/null || true ;;
+    esac
     wait "$machine" 2>/dev/null || true
     machine=
 }
