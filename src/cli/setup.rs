@@ -269,14 +269,10 @@ fn ask_key(asking: &Asking, config: &Config, flag: Option<&str>) -> Result<Key, 
 }
 
 fn read_key(path: &str) -> io::Result<String> {
+    let path = if path == "-" { "/dev/stdin" } else { path };
     let mut text = String::new();
-    if path == "-" {
-        io::stdin().take(LONGEST_KEY).read_to_string(&mut text)?;
-    } else {
-        std::fs::File::open(path)?
-            .take(LONGEST_KEY)
-            .read_to_string(&mut text)?;
-    }
+    let file = std::fs::File::open(path)?;
+    file.take(LONGEST_KEY).read_to_string(&mut text)?;
     Ok(text)
 }
 
