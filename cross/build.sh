@@ -133,9 +133,9 @@ in_root() {
     sources "$place/build/photo-factory-$version"
     for arch in $architectures; do
         enter "$place" sh -euc 'cd "$1" && exec dpkg-buildpackage -d -b -uc -us -a"$2" -Pnocheck' build "/build/photo-factory-$version" "$arch"
-        enter "$place" sh -c 'rm -rf "$1"/target' clean "/build/photo-factory-$version"
+        rm -rf "$place/build/photo-factory-$version/target"
+        take "$place/build"
     done
-    take "$place/build"
     rm -rf --one-file-system "$place"
     trap - EXIT
 }
@@ -185,8 +185,8 @@ here() {
     for arch in $architectures; do
         (cd "$place/photo-factory-$version" && PHOTO_FACTORY_BUILDER=$builder dpkg-buildpackage -d -b -uc -us -a"$arch" -Pnocheck)
         rm -rf "$place/photo-factory-$version/target"
+        take "$place"
     done
-    take "$place"
 }
 
 # take FOLDER: what was built there comes to target/deb; with --again, it must be what was there already.
@@ -199,6 +199,7 @@ take() {
                 exit 1
             }
             echo "$name: the same, built twice"
+            rm "$deb"
         else
             mv "$deb" "$target/deb/$name"
         fi

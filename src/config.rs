@@ -1,6 +1,8 @@
 //! What was typed -> what is usable: the settings file and the command line, with defaults for everything.
 
 pub mod alerts;
+pub mod edit;
+pub mod installed;
 mod monitor;
 mod section;
 
@@ -142,6 +144,11 @@ pub enum ConfigError {
 impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Root(path, source) if source.kind() == io::ErrorKind::PermissionDenied => write!(
+                f,
+                "the root {} can't be used: {source}; type the same with sudo, or name another with --root",
+                path.display()
+            ),
             Self::Root(path, source) => write!(
                 f,
                 "the root {} can't be used: {source}; make that folder, or name another with --root",
@@ -401,19 +408,26 @@ impl Config {
             }
             Err(source) => return Err(ConfigError::Unreadable(path, source)),
         };
-        let typed = parse(&text, &root, &path)?;
-        Ok(Self::usable(root, typed, listen))
+        let mut config = Self::of_text(&root, &text, &path)?;
+        config.listen = listen.unwrap_or(config.listen);
+        Ok(config)
+    }
+
+    /// What would be in force for this root if the settings file at `path` had this text.
+    pub fn of_text(root: &Path, text: &str, path: &Path) -> Result<Self, ConfigError> {
+        let typed = parse(text, root, path)?;
+        Ok(Self::usable(root.to_owned(), typed))
     }
 
     /// What would be in force for this root without a settings file and a command line.
     pub fn defaults(root: &Path) -> Result<Self, ConfigError> {
-        let typed = parse("", root, Path::new(FILE_NAME))?;
-        Ok(Self::usable(root.to_owned(), typed, None))
+        Self::of_text(root, "", Path::new(FILE_NAME))
     }
 
-    fn usable(root: PathBuf, typed: Typed, listen: Option<SocketAddr>) -> Self {
-        let listen = listen
-            .or(typed.dashboard.listen)
+    fn usable(root: PathBuf, typed: Typed) -> Self {
+        let listen = typed
+            .dashboard
+            .listen
             .unwrap_or(SocketAddr::from(([127, 0, 0, 1], 8380)));
         Self {
             reserve: typed.storage.reserve,

@@ -53,7 +53,7 @@ pub use clear::{Cleared, name_before_aside};
 pub use compare::Compared;
 pub use hold::{Entry, EntryIs, Held, Hold, Rights, Source, in_order_of_names};
 pub use recover::Recovered;
-pub use state::replace_file;
+pub use state::{Owner, give_folder, remove_file, replace_file, replace_file_of};
 pub use vault::{Kept, Parted, Placing, Restored, Vault};
 pub use watch::{Standing, Unusable, Watch};
 

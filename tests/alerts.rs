@@ -7,6 +7,8 @@
     reason = "tests make and change files, and fail by panicking"
 )]
 
+#[path = "fixtures/programs.rs"]
+mod programs;
 #[path = "courier/receivers.rs"]
 mod receivers;
 
@@ -47,7 +49,7 @@ fn root(name: &str, settings: &str) -> PathBuf {
 
 /// The exit code, and what it said.
 fn alert(root: &Path, arguments: &[&str]) -> (i32, String) {
-    let output = Command::new(env!("CARGO_BIN_EXE_photo-factory"))
+    let output = Command::new(programs::program(env!("CARGO_BIN_EXE_photo-factory")))
         .arg("--root")
         .arg(root)
         .arg("alert")
@@ -260,7 +262,7 @@ fn an_incident_and_after_a_restart_its_end_reach_the_target() {
         "[alerts.hook]\nkind = 'webhook'\nurl = 'http://127.0.0.1:{port}/'\nafter_seconds = 0\ndigest_seconds = 0\n"
     );
     let config = Config::read(Some(&root("incident", &settings)), None, None).unwrap();
-    let courier = PathBuf::from(env!("CARGO_BIN_EXE_photo-factory-courier"));
+    let courier = programs::worker(env!("CARGO_BIN_EXE_photo-factory-courier"));
     let begin = |state: &[u8]| {
         let courier = Courier::new(Some(courier.clone()));
         let host = "factory".to_owned();

@@ -8,6 +8,9 @@
     reason = "helpers of tests are tests; the corpus may lie anywhere"
 )]
 
+#[path = "fixtures/programs.rs"]
+mod programs;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -35,7 +38,7 @@ fn corpus() -> Option<PathBuf> {
 }
 
 fn reader() -> Reader {
-    let worker = PathBuf::from(env!("CARGO_BIN_EXE_photo-factory-exif"));
+    let worker = programs::worker(env!("CARGO_BIN_EXE_photo-factory-exif"));
     Reader::new(Some(worker), TimeZone::UTC)
 }
 

@@ -2,6 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+#[path = "fixtures/programs.rs"]
+mod programs;
+
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::path::PathBuf;
@@ -55,7 +58,7 @@ fn photo(bytes: &[u8]) -> File {
 }
 
 fn worker() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_photo-factory-exif"))
+    programs::worker(env!("CARGO_BIN_EXE_photo-factory-exif"))
 }
 
 fn read(reader: &Reader, file: &File) -> Metadata {

@@ -45,13 +45,16 @@ _photo-factory() {
             password)
                 cmd="photo-factory_password"
                 ;;
+            setup)
+                cmd="photo-factory_setup"
+                ;;
         esac
     done
 
     case "${cmd}" in
         photo-factory)
             opts="--help --root --config --verbose -v"
-            cmds="run ingest inspect status export verify rebuild doctor alert password"
+            cmds="run ingest inspect status export verify rebuild doctor alert password setup"
             case "${prev}" in
                 --root)
                     COMPREPLY=()
@@ -99,7 +102,7 @@ _photo-factory() {
             esac
             ;;
         photo-factory_status)
-            opts="--help --json"
+            opts="--help --json --check"
             case "${prev}" in
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
@@ -167,6 +170,31 @@ _photo-factory() {
         photo-factory_password)
             opts="--help --new --set --remove --token --no-token"
             case "${prev}" in
+                *)
+                    COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
+                    return 0
+                    ;;
+            esac
+            ;;
+        photo-factory_setup)
+            opts="--help --storage --inbox --listen --syncthing-key-file --password-stdin --new-password --yes"
+            case "${prev}" in
+                --storage)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --inbox)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --listen)
+                    COMPREPLY=()
+                    return 0
+                    ;;
+                --syncthing-key-file)
+                    COMPREPLY=()
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=( $(compgen -W "${opts} ${cmds}" -- "${cur}") )
                     return 0

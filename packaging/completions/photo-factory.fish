@@ -3,7 +3,7 @@ function __fish_photo-factory_using_command
     set -e cmd[1]
     set -l target_cmd $argv
 
-    set -l known_value_flags 'config' 'from' 'limit' 'listen' 'root' 'since' 
+    set -l known_value_flags 'config' 'from' 'inbox' 'limit' 'listen' 'root' 'since' 'storage' 'syncthing-key-file' 
 
     set -l i 1
     set -l cleaned_cmd
@@ -42,7 +42,7 @@ function __fish_photo-factory_using_command
 end
 
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -l help -d 'display usage information'
-complete -c photo-factory -n '__fish_photo-factory_using_command' -f -l root -r -d 'the factory\'s root, with Photos_Inbox, Storage and Data in it (default: the current folder)'
+complete -c photo-factory -n '__fish_photo-factory_using_command' -f -l root -r -d 'the factory\'s root, with Photos_Inbox, Storage and Data in it (default: the installed factory, else the current folder)'
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -l config -r -d 'the settings file (default: photo-factory.toml in the root, which need not exist)'
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -l verbose -s v -d 'say more in the log (stderr)'
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'run' -d 'Run the appliance: take the inbox and serve the page until SIGTERM or SIGINT.'
@@ -55,6 +55,7 @@ complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'rebuild
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'doctor' -d 'Look at everything that the appliance needs, and say what to do about what is not as it should be. Looking changes nothing.'
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'alert' -d 'Name the targets of alerts; with --test, send each a message right now, quiet hours or not.'
 complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'password' -d 'Show the page\'s password that was made at the first start, once; or make or set another.'
+complete -c photo-factory -n '__fish_photo-factory_using_command' -f -a 'setup' -d 'Ask where photos, inbox and page are to be, write the settings file, make what is missing, and look at the result as doctor does. What an option answers is not asked; Enter takes what is offered.'
 complete -c photo-factory -n '__fish_photo-factory_using_command run' -f -l help -d 'display usage information'
 complete -c photo-factory -n '__fish_photo-factory_using_command run' -f -l listen -r -d 'where the page listens (default: 127.0.0.1:8380; port 0 takes a free one)'
 complete -c photo-factory -n '__fish_photo-factory_using_command ingest' -l help -d 'display usage information'
@@ -65,6 +66,7 @@ complete -c photo-factory -n '__fish_photo-factory_using_command inspect' -l hel
 complete -c photo-factory -n '__fish_photo-factory_using_command inspect' -l json -d 'one JSON line for each file'
 complete -c photo-factory -n '__fish_photo-factory_using_command status' -f -l help -d 'display usage information'
 complete -c photo-factory -n '__fish_photo-factory_using_command status' -f -l json -d 'as JSON, the same as the page\'s /api/v1/status'
+complete -c photo-factory -n '__fish_photo-factory_using_command status' -f -l check -d 'say nothing, and end with 0 while the appliance runs and its page answers, else with 1'
 complete -c photo-factory -n '__fish_photo-factory_using_command export' -f -l help -d 'display usage information'
 complete -c photo-factory -n '__fish_photo-factory_using_command export' -f -l csv -d 'as CSV instead of JSON lines'
 complete -c photo-factory -n '__fish_photo-factory_using_command verify' -f -l help -d 'display usage information'
@@ -86,3 +88,11 @@ complete -c photo-factory -n '__fish_photo-factory_using_command password' -f -l
 complete -c photo-factory -n '__fish_photo-factory_using_command password' -f -l remove -d 'remove it; only while the page is served to this machine alone'
 complete -c photo-factory -n '__fish_photo-factory_using_command password' -f -l token -d 'make a token with which programs may read (Home Assistant, Prometheus), and print it'
 complete -c photo-factory -n '__fish_photo-factory_using_command password' -f -l no-token -d 'remove the token'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l help -d 'display usage information'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l storage -r -d 'the folder where photos are kept'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l inbox -r -d 'the folder where photos arrive'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l listen -r -d 'the address and port of the page: 127.0.0.1:8380 is for this machine only, 0.0.0.0:8380 for the whole network'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l syncthing-key-file -r -d 'a file with Syncthing\'s API key, which is copied; `-` reads standard input; `found`: it is looked for in Syncthing\'s own settings'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l password-stdin -d 'set the page\'s password: it is read from standard input'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l new-password -d 'make a new password for the page and print it'
+complete -c photo-factory -n '__fish_photo-factory_using_command setup' -f -l yes -d 'ask nothing: what no option answers stays as it is'

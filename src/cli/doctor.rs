@@ -1,6 +1,6 @@
 //! `doctor`: one line for each check that is fine, a block for each finding.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use argh::{ArgsInfo, FromArgs};
 use serde_json::json;
@@ -30,35 +30,51 @@ impl Doctor {
 }
 
 /// The program's commands that a check may tell to type.
-const COMMANDS: [&str; 9] = [
+const COMMANDS: [&str; 11] = [
     "run", "ingest", "inspect", "status", "export", "verify", "rebuild", "doctor", "alert",
+    "password", "setup",
 ];
 
 /// How the program was called: what it tells to type begins with that, so that it can be pasted.
 pub(super) struct Called {
     program: String,
     /// The program, and the root and settings file that were named.
-    beginning: String,
+    pub(super) beginning: String,
+    is_installed: bool,
 }
 
 impl Called {
-    /// `typed`: the program and its arguments; `named`: what was named before the command.
-    pub(super) fn new(typed: &[String], named: &[(&str, Option<&Path>)]) -> Self {
+    /// `typed`: the program and its arguments; `named`: what was named before the command; `is_installed`: it is about the factory
+    /// that the package installs, which has a user of its own.
+    pub(super) fn new(
+        typed: &[String],
+        named: &[(&str, Option<PathBuf>)],
+        is_installed: bool,
+    ) -> Self {
         let program = typed.first().map_or("photo-factory", String::as_str);
         let program = quoted(program);
-        let mut beginning = program.clone();
+        let mut beginning = if is_installed {
+            "sudo photo-factory".to_owned()
+        } else {
+            program.clone()
+        };
         for (option, path) in named {
             if let Some(path) = path {
                 let path = quoted(&path.to_string_lossy());
                 beginning.extend([" ", option, " ", &path]);
             }
         }
-        Self { program, beginning }
+        Self {
+            program,
+            beginning,
+            is_installed,
+        }
     }
 
     /// A text with each `photo-factory COMMAND` in it as it is to be typed here.
     fn put_into(&self, text: &str) -> String {
         const NAME: &str = "photo-factory ";
+        const SUDO: &str = "sudo ";
         let text = text.replace(
             "$(which photo-factory)",
             &format!("$(which {})", self.program),
@@ -67,10 +83,17 @@ impl Called {
         let mut put = parts.next().unwrap_or_default().to_owned();
         for part in parts {
             let word = part.split(|c: char| !c.is_ascii_alphabetic()).next();
-            if word.is_some_and(|word| COMMANDS.contains(&word)) {
-                put.extend([&self.beginning, " "]);
-            } else {
-                put.push_str(NAME);
+            let word = word.filter(|word| COMMANDS.contains(word));
+            if self.is_installed && put.ends_with(SUDO) && word.is_some() {
+                put.truncate(put.len() - SUDO.len());
+            }
+            match (word, part.strip_prefix("run")) {
+                (Some("run"), Some(rest)) if self.is_installed => {
+                    put.extend(["sudo systemctl restart photo-factory", rest]);
+                    continue;
+                }
+                (Some(_), _) => put.extend([&self.beginning, " "]),
+                (None, _) => put.push_str(NAME),
             }
             put.push_str(part);
         }
@@ -172,9 +195,10 @@ mod tests {
         let called = Called::new(
             &typed,
             &[
-                ("--root", Some(Path::new("/srv/photos"))),
+                ("--root", Some(PathBuf::from("/srv/photos"))),
                 ("--config", None),
             ],
+            false,
         );
         let there = "'./my build/photo-factory' --root /srv/photos";
         for (text, expected) in [
@@ -203,8 +227,30 @@ mod tests {
             assert_eq!(called.put_into(text), expected);
         }
         assert_eq!(
-            Called::new(&["photo-factory".to_owned()], &[]).put_into("photo-factory run"),
+            Called::new(&["photo-factory".to_owned()], &[], false).put_into("photo-factory run"),
             "photo-factory run"
         );
+    }
+
+    #[test]
+    fn what_is_to_be_typed_about_the_installed_factory_is_for_root() {
+        let called = Called::new(&["/usr/bin/photo-factory".to_owned()], &[], true);
+        for (text, expected) in [
+            (
+                "photo-factory password # shows it",
+                "sudo photo-factory password # shows it",
+            ),
+            ("sudo photo-factory doctor", "sudo photo-factory doctor"),
+            (
+                "`photo-factory run` makes it",
+                "`sudo systemctl restart photo-factory` makes it",
+            ),
+            (
+                "another photo-factory has it open",
+                "another photo-factory has it open",
+            ),
+        ] {
+            assert_eq!(called.put_into(text), expected);
+        }
     }
 }

@@ -18,19 +18,20 @@ mod owner;
 pub mod password;
 mod progress;
 pub mod rebuild;
+pub mod setup;
 pub mod status;
 pub mod verify;
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use simplelog::{CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, WriteLogger};
 
 use crate::appliance;
-use crate::config::Config;
+use crate::config::{Config, FILE_NAME, installed};
 use crate::dashboard::access::keys::Keys;
 use crate::log_file::LogFile;
 use doctor::Called;
@@ -40,7 +41,7 @@ use doctor::Called;
 /// Exit codes: 0 all done; 1 could not run; 2 finished, and some files have problems (each is named).
 #[derive(ArgsInfo, FromArgs, Debug)]
 struct Arguments {
-    /// the factory's root, with Photos_Inbox, Storage and Data in it (default: the current folder)
+    /// the factory's root, with Photos_Inbox, Storage and Data in it (default: the installed factory, else the current folder)
     #[argh(option)]
     root: Option<PathBuf>,
     /// the settings file (default: photo-factory.toml in the root, which need not exist)
@@ -66,13 +67,14 @@ enum Command {
     Doctor(doctor::Doctor),
     Alert(alert::Alert),
     Password(password::Password),
+    Setup(setup::Setup),
 }
 
 impl Command {
     /// Whether it may make or change anything below the root.
     fn writes(&self) -> bool {
         match self {
-            Self::Run(_) | Self::Rebuild(_) | Self::Password(_) => true,
+            Self::Run(_) | Self::Rebuild(_) | Self::Password(_) | Self::Setup(_) => true,
             Self::Ingest(ingest) => ingest.writes(),
             Self::Verify(verify) => verify.writes(),
             Self::Doctor(doctor) => doctor.writes(),
@@ -97,6 +99,9 @@ struct Status {
     /// as JSON, the same as the page's /api/v1/status
     #[argh(switch)]
     json: bool,
+    /// say nothing, and end with 0 while the appliance runs and its page answers, else with 1
+    #[argh(switch)]
+    check: bool,
 }
 
 /// Write out the ledger: one row for every file in Originals.
@@ -157,7 +162,33 @@ pub fn run(arguments: &[String]) -> Ended {
     }
 }
 
-fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn std::error::Error>> {
+/// Whether the command is about the factory that the package installs. What systemd types names its root.
+fn is_about_installed(arguments: &Arguments) -> bool {
+    let is_named = arguments.root.is_some() || arguments.config.is_some();
+    let here = std::env::current_dir().unwrap_or_default();
+    // What may not be looked at is there.
+    let exists = |path: &Path| path.try_exists().unwrap_or(true);
+    !is_named && !matches!(arguments.command, Command::Run(_)) && installed::is_meant(&here, exists)
+}
+
+fn carry_out(
+    mut arguments: Arguments,
+    typed: &[String],
+) -> Result<Ended, Box<dyn std::error::Error>> {
+    let is_installed = is_about_installed(&arguments);
+    let named = [
+        ("--root", arguments.root.clone()),
+        ("--config", arguments.config.clone()),
+    ];
+    let called = Called::new(typed, &named, is_installed);
+    if is_installed {
+        let is_setup = matches!(arguments.command, Command::Setup(_));
+        let writes = arguments.command.writes();
+        let is_theirs = writes || matches!(arguments.command, Command::Doctor(_));
+        owner::goes_on(is_theirs && !is_setup, writes, typed)?;
+        arguments.root = Some(installed::ROOT.into());
+        arguments.config = Some(installed::SETTINGS.into());
+    }
     let listen = match &arguments.command {
         Command::Run(run) => run.listen,
         _ => None,
@@ -167,16 +198,12 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
         arguments.config.as_deref(),
         listen,
     );
-    if let (Ok(config), true) = (&config, arguments.command.writes()) {
+    if let (Ok(config), true) = (&config, arguments.command.writes() && !is_installed) {
         owner::is_respected(config, typed)?;
     }
     if let Command::Doctor(doctor) = &arguments.command {
         log_to(arguments.verbose, None);
-        let named = [
-            ("--root", arguments.root.as_deref()),
-            ("--config", arguments.config.as_deref()),
-        ];
-        return doctor::doctor(doctor, config, &Called::new(typed, &named));
+        return doctor::doctor(doctor, config, &called);
     }
     let config = config?;
     match arguments.command {
@@ -201,6 +228,9 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
         }
         Command::Status(status) => {
             log_to(arguments.verbose, None);
+            if status.check {
+                return Ok(status::check(&config));
+            }
             let mut out = io::stdout().lock();
             status::status(&config, status.json, appliance::now(), &mut out)?;
             Ok(Ended::Well)
@@ -221,6 +251,21 @@ fn carry_out(arguments: Arguments, typed: &[String]) -> Result<Ended, Box<dyn st
             log_to(arguments.verbose, None);
             password::password(&asked, &config)?;
             Ok(Ended::Well)
+        }
+        Command::Setup(asked) => {
+            log_to(arguments.verbose, None);
+            let settings = arguments
+                .config
+                .unwrap_or_else(|| config.root.join(FILE_NAME));
+            let place = setup::Place {
+                // Its neighbour, the file with Syncthing's key, is named in it, and relative paths in it are below the root.
+                settings: settings.canonicalize().unwrap_or(settings),
+                is_installed,
+                typed,
+                named: &named,
+                beginning: &called.beginning,
+            };
+            Ok(setup::setup(asked, &config, &place)?)
         }
         Command::Export(export) => {
             log_to(arguments.verbose, None);

@@ -165,24 +165,26 @@ fn shown(line: &str) -> Result<(), PasswordError> {
 }
 
 /// A password from standard input: from a terminal twice, and not seen while it is typed.
-fn typed() -> Result<String, PasswordError> {
+pub(super) fn typed() -> Result<String, PasswordError> {
     if !io::stdin().is_terminal() {
         return line().map_err(PasswordError::Reading);
     }
-    let ask = |what: &str| {
-        let _unseen = Unseen::new()?;
-        eprint!("{what}: ");
-        let line = line();
-        eprintln!();
-        line
-    };
-    let first = ask("The page's new password").map_err(PasswordError::Reading)?;
-    let second = ask("The same again").map_err(PasswordError::Reading)?;
+    let first = unseen("The page's new password").map_err(PasswordError::Reading)?;
+    let second = unseen("The same again").map_err(PasswordError::Reading)?;
     if first == second {
         Ok(first)
     } else {
         Err(PasswordError::Differ)
     }
+}
+
+/// Asks on the terminal for what nobody is to see.
+pub(super) fn unseen(what: &str) -> io::Result<String> {
+    let _unseen = Unseen::new()?;
+    eprint!("{what}: ");
+    let line = line();
+    eprintln!();
+    line
 }
 
 fn line() -> io::Result<String> {

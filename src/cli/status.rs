@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 
+use super::Ended;
 use crate::config::Config;
 use crate::dashboard::client::{self, Answer, AskError};
 use crate::dashboard::overview::{Activity, Overview};
@@ -41,6 +42,14 @@ impl std::error::Error for StatusError {
             Self::Opening(error) => Some(error),
             Self::Writing(error) => Some(error),
         }
+    }
+}
+
+/// Whether the appliance runs and its page answers. Says nothing: for what asks again and again.
+pub(super) fn check(config: &Config) -> Ended {
+    match client::ask(&config.data, "/healthz", &mut io::sink()) {
+        Ok(Answer::Done) => Ended::Well,
+        _ => Ended::CouldNotRun,
     }
 }
 

@@ -6,7 +6,7 @@
 
 mod folders;
 mod inbox;
-mod mounts;
+pub mod mounts;
 mod originals;
 mod page;
 mod records;

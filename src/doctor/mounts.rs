@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// One mounted file system.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Mount {
+pub struct Mount {
     /// Where it is mounted.
-    pub(super) at: PathBuf,
+    pub at: PathBuf,
     /// Its kind: `ext4`, `vfat`, …
-    pub(super) kind: String,
+    pub kind: String,
     /// The device or server it comes from.
-    pub(super) source: String,
+    pub source: String,
     /// Whether it is mounted read-only, here or in all.
-    pub(super) is_read_only: bool,
+    pub is_read_only: bool,
 }
 
 /// What is to be known of a kind of file system.
@@ -52,7 +52,7 @@ impl Mount {
 }
 
 /// The mount that a path is on, as far as the system says. The path must exist and be free of links.
-pub(super) fn of(path: &Path) -> Option<Mount> {
+pub fn of(path: &Path) -> Option<Mount> {
     let table = std::fs::read("/proc/self/mountinfo").ok()?;
     find(&table, path)
 }

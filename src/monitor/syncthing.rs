@@ -33,6 +33,7 @@ use sight::{greeted, shut_out, without_answer};
 use target::{Target, WHERE_IT_IS};
 
 pub use sight::{PIN_FILE, Sight};
+pub use target::usable as usable_key;
 
 /// After the first look in vain, the next is as soon; then each waits twice as long.
 const FIRST_PAUSE: Duration = Duration::from_secs(5);

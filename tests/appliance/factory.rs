@@ -1,5 +1,8 @@
 //! A factory in a folder of its own: fills its inbox, runs the real binary, looks at what it did, takes it down.
 
+#[path = "../fixtures/programs.rs"]
+pub(crate) mod programs;
+
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -22,7 +25,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_photo-factory");
 
 /// The program that all tests run: `PHOTO_FACTORY_UNDER_TEST`, else the one that was built with the tests.
 pub(crate) fn program() -> OsString {
-    std::env::var_os("PHOTO_FACTORY_UNDER_TEST").unwrap_or_else(|| PROGRAM.into())
+    programs::program(PROGRAM).into()
 }
 
 /// Lays a copy of the program at `to`. Another process writes it: a file that this one has open for writing while a thread

@@ -33,6 +33,7 @@ mod monitor;
 mod page;
 mod promises;
 mod rebuild;
+mod setup;
 mod storage;
 mod syncthing;
 #[allow(dead_code, reason = "the tests of the watcher use all of it")]

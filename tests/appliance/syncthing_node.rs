@@ -9,6 +9,7 @@ use photo_factory::courier::{Courier, Method, Request, Trust};
 use rustix::process::Signal;
 use serde_json::Value;
 
+use crate::factory::programs::worker;
 use crate::factory::{PATIENCE, ended, http, output_of, signal, try_http, wait_until};
 
 /// The key of its REST interface.
@@ -232,7 +233,7 @@ impl Drop for Node {
 
 /// The courier that was built with the tests.
 pub(crate) fn courier() -> Courier {
-    Courier::new(Some(env!("CARGO_BIN_EXE_photo-factory-courier").into()))
+    Courier::new(Some(worker(env!("CARGO_BIN_EXE_photo-factory-courier"))))
 }
 
 /// An address on loopback that nobody listens on.

@@ -9,6 +9,8 @@
 
 mod broken;
 mod mail;
+#[path = "../fixtures/programs.rs"]
+mod programs;
 mod receivers;
 mod secrets;
 
@@ -23,7 +25,7 @@ use photo_factory::courier::{Answer, Courier, Failed, Method, Request, Trust};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn program() -> PathBuf {
-    PathBuf::from(env!("CARGO_BIN_EXE_photo-factory-courier"))
+    programs::worker(env!("CARGO_BIN_EXE_photo-factory-courier"))
 }
 
 fn courier() -> Courier {

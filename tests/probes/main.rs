@@ -11,11 +11,15 @@
 
 mod docker;
 mod pages;
+#[path = "../fixtures/programs.rs"]
+mod programs;
 mod server;
 mod syncthing;
 
 use photo_factory::courier::Courier;
 
 fn courier() -> Courier {
-    Courier::new(Some(env!("CARGO_BIN_EXE_photo-factory-courier").into()))
+    Courier::new(Some(programs::worker(env!(
+        "CARGO_BIN_EXE_photo-factory-courier"
+    ))))
 }

@@ -133,11 +133,17 @@ impl Keys {
         self.remove(FIRST).map(drop)
     }
 
-    /// Sets a password. An unshown first one is forgotten before.
-    pub fn set_password(&self, password: &str) -> Result<(), KeyError> {
+    /// Whether it can be a password.
+    pub fn suits(password: &str) -> Result<(), KeyError> {
         if password.chars().count() < password::SHORTEST || password.len() > password::LONGEST {
             return Err(KeyError::Length);
         }
+        Ok(())
+    }
+
+    /// Sets a password. An unshown first one is forgotten before.
+    pub fn set_password(&self, password: &str) -> Result<(), KeyError> {
+        Self::suits(password)?;
         self.forget_first()?;
         self.keep(
             PASSWORD,

@@ -98,7 +98,7 @@ pub(super) const WHERE_IT_IS: &str =
     "Syncthing's page shows the key under Actions, Settings, General: API Key.";
 
 /// A key without the line's end around it; `None`: it is none, and could not stand in a header.
-fn usable(typed: &str) -> Option<String> {
+pub fn usable(typed: &str) -> Option<String> {
     let key = typed.trim();
     let is_one = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
     is_one.then(|| key.to_owned())
