@@ -8,7 +8,8 @@ my $triple = shift or die "which target? third-party.pl TARGET-TRIPLE\n";
 my $cargo  = $ENV{CARGO} // 'cargo';
 open my $pipe, '-|', $cargo, qw(metadata --format-version 1 --locked --filter-platform), $triple
   or die "$cargo: $!\n";
-my $metadata = decode_json(do { local $/; <$pipe> });
+# Names are passed on as the bytes they are.
+my $metadata = JSON::PP->new->decode(do { local $/; <$pipe> });
 close $pipe or die "$cargo metadata failed\n";
 
 my %package = map { $_->{id} => $_ } @{ $metadata->{packages} };

@@ -177,6 +177,8 @@ for arch in "$@"; do
         skopeo --override-arch $platform inspect --config docker-archive:$archive | jq -S 'del(.variant)' | diff - $work/one"
 done
 
+holds "the archive of all architectures can be copied on, as into a registry" \
+    skopeo copy --quiet --all "oci-archive:$all" "dir:$work/registry"
 echo compose.yaml
 holds "docker-compose understands it" docker-compose -f packaging/compose.yaml config
 
