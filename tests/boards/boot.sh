@@ -269,7 +269,7 @@ history() {
     for service in $(told '.services[].service_name'); do
         told ".beats[] | \"beat $service \\(.at) \\(.status)\"" "/api/v1/services/$service"
     done >"$1.part"
-    from=/api/v1/events?limit=100
+    from="/api/v1/events?limit=100"
     while [ -n "$from" ]; do
         told . "$from" >"$work/events.json"
         jq -r '.events[] | "event \(.at) \(.text)"' "$work/events.json" >>"$1.part"

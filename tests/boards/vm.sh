@@ -183,7 +183,8 @@ furnish() {
     printf 'UsePAM no\nUseDNS no\n' >"$1/etc/ssh/sshd_config.d/board.conf"
     systemctl --quiet --root "$1" enable systemd-networkd ssh
     systemd-machine-id-setup --root "$1" >/dev/null
-    mkdir -p -m 700 "$1/root/.ssh"
+    mkdir -p "$1/root/.ssh"
+    chmod 700 "$1/root/.ssh"
 }
 
 # A disk for this run alone.
