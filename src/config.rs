@@ -495,8 +495,21 @@ fn folder_named(variable: &str) -> Option<PathBuf> {
         .filter(|path| path.is_absolute())
 }
 
+/// The program itself, also for the one that sets it up: beside that (a build folder), or where the package installs it.
+pub fn program() -> Option<PathBuf> {
+    let program = std::env::current_exe().ok()?;
+    if program.file_name()? != "photo-factory-setup" {
+        return Some(program);
+    }
+    let folder = program.parent()?;
+    [folder.to_owned(), folder.join("../../bin")]
+        .into_iter()
+        .map(|folder| folder.join("photo-factory"))
+        .find(|path| path.is_file())
+}
+
 /// A worker: beside the program (a build folder), or where the package installs it.
-fn find_worker(name: &str) -> Option<PathBuf> {
+pub fn find_worker(name: &str) -> Option<PathBuf> {
     let program = std::env::current_exe().ok()?;
     let folder = program.parent()?;
     [

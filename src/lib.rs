@@ -37,7 +37,7 @@
 //!
 //! `tests/rooms.rs` holds the code to this table. Beside the rooms stand two workers, in processes of their own: for metadata
 //! `src/bin/photo-factory-exif.rs`, the only user of Exiv2, and `src/bin/photo-factory-courier`, the only user of TLS (also towards browsers) and of
-//! HTTP and SMTP as a client; and `src/kernel`, a crate of its own for the few calls that no crate
+//! HTTP and SMTP as a client; `src/bin/photo-factory-setup.rs`, which carries out the command `setup`; and `src/kernel`, a crate of its own for the few calls that no crate
 //! of ours wraps safely.
 //!
 //! # Deliberately absent

@@ -25,13 +25,15 @@ pub mod verify;
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process;
 
 use argh::{ArgsInfo, CommandInfoWithArgs, FromArgs};
 use simplelog::{CombinedLogger, ConfigBuilder, LevelFilter, SharedLogger, WriteLogger};
 
 use crate::appliance;
-use crate::config::{Config, FILE_NAME, installed};
+use crate::config::{self, Config, ConfigError, FILE_NAME, installed};
 use crate::dashboard::access::keys::Keys;
 use crate::log_file::LogFile;
 use doctor::Called;
@@ -124,6 +126,24 @@ pub enum Ended {
     WithProblems,
 }
 
+/// The only place that turns an outcome into an exit code.
+impl From<Ended> for process::ExitCode {
+    fn from(ended: Ended) -> Self {
+        match ended {
+            Ended::Well => Self::SUCCESS,
+            Ended::CouldNotRun => Self::from(1),
+            Ended::WithProblems => Self::from(2),
+        }
+    }
+}
+
+/// What was typed, the program's name first.
+pub fn arguments() -> Vec<String> {
+    std::env::args_os()
+        .map(|argument| argument.to_string_lossy().into_owned())
+        .collect()
+}
+
 /// The command line as `--help` tells it, for man pages and shells.
 pub fn described() -> CommandInfoWithArgs {
     Arguments::get_args_info()
@@ -131,6 +151,17 @@ pub fn described() -> CommandInfoWithArgs {
 
 /// Runs the command that `arguments` (program name first) ask for.
 pub fn run(arguments: &[String]) -> Ended {
+    understood(arguments, carry_out)
+}
+
+/// The same for `setup`, in a program of its own: what is done once in years is no part of what runs all the time.
+pub fn run_setup(arguments: &[String]) -> Ended {
+    understood(arguments, carry_out_setup)
+}
+
+type CarryOut = fn(Arguments, &[String]) -> Result<Ended, Box<dyn std::error::Error>>;
+
+fn understood(arguments: &[String], carry_out: CarryOut) -> Ended {
     let typed = arguments;
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (program, words) = words
@@ -171,36 +202,85 @@ fn is_about_installed(arguments: &Arguments) -> bool {
     !is_named && !matches!(arguments.command, Command::Run(_)) && installed::is_meant(&here, exists)
 }
 
+/// The factory that a command is about.
+struct Factory {
+    is_installed: bool,
+    /// The root and the settings file that were typed.
+    named: [(&'static str, Option<PathBuf>); 2],
+    called: Called,
+    config: Result<Config, ConfigError>,
+}
+
+impl Factory {
+    /// Whether who types this may do so here is looked at first.
+    fn of(arguments: &mut Arguments, typed: &[String]) -> Result<Self, Box<dyn std::error::Error>> {
+        let is_installed = is_about_installed(arguments);
+        let named = [
+            ("--root", arguments.root.clone()),
+            ("--config", arguments.config.clone()),
+        ];
+        let called = Called::new(typed, &named, is_installed);
+        if is_installed {
+            let is_setup = matches!(arguments.command, Command::Setup(_));
+            let writes = arguments.command.writes();
+            let is_theirs = writes || matches!(arguments.command, Command::Doctor(_));
+            owner::goes_on(is_theirs && !is_setup, writes, typed)?;
+            arguments.root = Some(installed::ROOT.into());
+            arguments.config = Some(installed::SETTINGS.into());
+        }
+        let listen = match &arguments.command {
+            Command::Run(run) => run.listen,
+            _ => None,
+        };
+        let config = Config::read(
+            arguments.root.as_deref(),
+            arguments.config.as_deref(),
+            listen,
+        );
+        if let (Ok(config), true) = (&config, arguments.command.writes() && !is_installed) {
+            owner::is_respected(config, typed)?;
+        }
+        Ok(Self {
+            is_installed,
+            named,
+            called,
+            config,
+        })
+    }
+}
+
+fn carry_out_setup(
+    mut arguments: Arguments,
+    typed: &[String],
+) -> Result<Ended, Box<dyn std::error::Error>> {
+    let factory = Factory::of(&mut arguments, typed)?;
+    log_to(arguments.verbose, None);
+    let config = factory.config?;
+    let settings = arguments
+        .config
+        .unwrap_or_else(|| config.root.join(FILE_NAME));
+    let place = setup::Place {
+        // Its neighbour, the file with Syncthing's key, is named in it, and relative paths in it are below the root.
+        settings: settings.canonicalize().unwrap_or(settings),
+        is_installed: factory.is_installed,
+        typed,
+        named: &factory.named,
+        beginning: &factory.called.beginning,
+    };
+    match arguments.command {
+        Command::Setup(asked) => Ok(setup::setup(asked, &config, &place)?),
+        _ => Err("this program does `setup` only: type photo-factory instead".into()),
+    }
+}
+
 fn carry_out(
     mut arguments: Arguments,
     typed: &[String],
 ) -> Result<Ended, Box<dyn std::error::Error>> {
-    let is_installed = is_about_installed(&arguments);
-    let named = [
-        ("--root", arguments.root.clone()),
-        ("--config", arguments.config.clone()),
-    ];
-    let called = Called::new(typed, &named, is_installed);
-    if is_installed {
-        let is_setup = matches!(arguments.command, Command::Setup(_));
-        let writes = arguments.command.writes();
-        let is_theirs = writes || matches!(arguments.command, Command::Doctor(_));
-        owner::goes_on(is_theirs && !is_setup, writes, typed)?;
-        arguments.root = Some(installed::ROOT.into());
-        arguments.config = Some(installed::SETTINGS.into());
+    if let Command::Setup(_) = arguments.command {
+        return Err(handed_over(typed).into());
     }
-    let listen = match &arguments.command {
-        Command::Run(run) => run.listen,
-        _ => None,
-    };
-    let config = Config::read(
-        arguments.root.as_deref(),
-        arguments.config.as_deref(),
-        listen,
-    );
-    if let (Ok(config), true) = (&config, arguments.command.writes() && !is_installed) {
-        owner::is_respected(config, typed)?;
-    }
+    let Factory { called, config, .. } = Factory::of(&mut arguments, typed)?;
     if let Command::Doctor(doctor) = &arguments.command {
         log_to(arguments.verbose, None);
         return doctor::doctor(doctor, config, &called);
@@ -252,29 +332,32 @@ fn carry_out(
             password::password(&asked, &config)?;
             Ok(Ended::Well)
         }
-        Command::Setup(asked) => {
-            log_to(arguments.verbose, None);
-            let settings = arguments
-                .config
-                .unwrap_or_else(|| config.root.join(FILE_NAME));
-            let place = setup::Place {
-                // Its neighbour, the file with Syncthing's key, is named in it, and relative paths in it are below the root.
-                settings: settings.canonicalize().unwrap_or(settings),
-                is_installed,
-                typed,
-                named: &named,
-                beginning: &called.beginning,
-            };
-            Ok(setup::setup(asked, &config, &place)?)
-        }
         Command::Export(export) => {
             log_to(arguments.verbose, None);
             export::export(&config.data, export.csv, &mut io::stdout().lock())?;
             Ok(Ended::Well)
         }
-        // Carried out above: also without settings.
-        Command::Doctor(_) => Ok(Ended::Well),
+        // Carried out above, without settings.
+        Command::Doctor(_) | Command::Setup(_) => Ok(Ended::Well),
     }
+}
+
+/// Goes on as the program that sets up; returns why it can't.
+fn handed_over(typed: &[String]) -> String {
+    const NAME: &str = "photo-factory-setup";
+    let Some(program) = config::find_worker(NAME) else {
+        return format!(
+            "{NAME} is missing: install the package again, or build it with the others"
+        );
+    };
+    let (name, words) = typed
+        .split_first()
+        .map_or(("photo-factory", typed), |(name, words)| (name, words));
+    let error = process::Command::new(&program)
+        .arg0(name)
+        .args(words)
+        .exec();
+    format!("{}: {error}", program.display())
 }
 
 /// The log goes to stderr, and to Logs/ where the appliance runs.

@@ -12,8 +12,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::process::geteuid;
 
 use crate::asset::quoted;
-use crate::config::Config;
-use crate::config::installed;
+use crate::config::{self, Config, installed};
 use crate::disk;
 use crate::doctor::user_name;
 
@@ -121,7 +120,7 @@ pub(super) fn goes_on(is_theirs: bool, writes: bool, typed: &[String]) -> Result
 
 /// This program, as another user; for root.
 pub(super) fn as_user(user: u32) -> Command {
-    let program = std::env::current_exe().unwrap_or("/usr/bin/photo-factory".into());
+    let program = config::program().unwrap_or("/usr/bin/photo-factory".into());
     let mut command = Command::new(RUNUSER);
     // By `env`, and not by the methods of Command, which are several KB of program.
     command

@@ -8,7 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use super::super::owner;
 use super::{SetupError, drop_in};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::dashboard::client::{self, Answer};
 use crate::disk;
 
@@ -82,7 +82,7 @@ impl Place<'_> {
         };
         let program = self.typed.first().map_or("photo-factory", String::as_str);
         let mut command = if owner == 0 {
-            let mut command = Command::new(std::env::current_exe().unwrap_or(program.into()));
+            let mut command = Command::new(config::program().unwrap_or(program.into()));
             command.arg0(program);
             command
         } else {
