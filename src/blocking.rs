@@ -117,7 +117,9 @@ impl Pool {
             log::warn!(
                 "no thread can be started ({error}): work that waits for disks is done one after the other"
             );
-            left.into_iter().for_each(|job| job());
+            for job in left {
+                job();
+            }
         }
     }
 

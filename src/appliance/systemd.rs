@@ -1,4 +1,4 @@
-//! What systemd is told, where it started us (sd_notify): ready, what is done now, stopping; and its watchdog, which is fed by
+//! What systemd is told, where it started us (`sd_notify`): ready, what is done now, stopping; and its watchdog, which is fed by
 //! progress. Without systemd nothing is told to anybody.
 
 use std::io;

@@ -124,7 +124,7 @@ pub(super) fn of_settings(settings: &str) -> String {
             .and_then(|rest| rest.strip_suffix(']'))
         {
             // What stands before a section that is an example explains it.
-            let before = words.drain(..).collect::<Vec<_>>().join("\n");
+            let before = std::mem::take(&mut words).join("\n");
             writeln!(page, ".SH [{}]", plain(name)).unwrap();
             if !before.is_empty() {
                 writeln!(page, "{before}").unwrap();

@@ -26,8 +26,7 @@ fn explained() -> BTreeSet<String> {
     let mut settings = BTreeSet::new();
     let mut is_alerts = false;
     for line in readme.lines() {
-        is_alerts =
-            (is_alerts || line == "## Alerts") && (!line.starts_with("## ") || line == "## Alerts");
+        is_alerts = line == "## Alerts" || is_alerts && !line.starts_with("## ");
         let Some(cell) = line
             .strip_prefix("| `")
             .and_then(|rest| rest.split(" |").next())
