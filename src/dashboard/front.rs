@@ -201,7 +201,7 @@ impl Plan {
             files,
         };
         ours.set_read_timeout(Some(within)).map_err(failed)?;
-        said(&ours).map(|()| running)
+        said(&mut BufReader::new(&ours)).map(|()| running)
     }
 }
 
@@ -220,7 +220,7 @@ pub fn check(config: &Config, tls: &Tls) -> Result<(), String> {
         .stdin(Stdio::null())
         .output()
         .map_err(|error| format!("photo-factory-courier can't be started: {error}"))?;
-    said(&*output.stdout)
+    said(&mut &*output.stdout)
 }
 
 fn program(config: &Config) -> Result<PathBuf, String> {
@@ -240,9 +240,9 @@ fn command(program: &Path, tls: &Tls) -> Command {
 }
 
 /// Its first line: `ready`, or why it can't be.
-fn said(output: impl std::io::Read) -> Result<(), String> {
+fn said(output: &mut dyn BufRead) -> Result<(), String> {
     let mut line = String::new();
-    let read = BufReader::new(output).read_line(&mut line);
+    let read = output.read_line(&mut line);
     match (line.trim(), read) {
         ("ready", _) => Ok(()),
         ("", Ok(_)) => Err("its process ended without a word".to_owned()),
