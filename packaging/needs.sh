@@ -1,4 +1,5 @@
-# Sourced by try.sh and test.sh: finds cargo, and asks apt for what is missing. Root is used for apt only.
+# shellcheck shell=sh
+# Sourced by the scripts: finds cargo, and asks apt for what is missing. Root is used for apt only, but where a script says so.
 
 find_cargo() {
     if ! command -v cargo >/dev/null && [ -x "${HOME:-/root}/.cargo/bin/cargo" ]; then

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2154
 # Sourced by boot.sh and life.sh: a machine with Debian and systemd, commands in it, its page, and the checks.
 # The caller says what `arch` is (arm64 or amd64), and starts in the repository's root, as root.
 
