@@ -93,9 +93,16 @@ make_root() {
         echo "deb $MIRROR $SUITE main"
         echo "deb $SECURITY $SUITE-security main"
     } >"$root.sources"
-    mmdebstrap --format=tar --aptopt='Acquire::Retries "5"' --variant=minbase --architectures="$all" --include="$include" "$SUITE" "$root.new" \
-        - <"${PHOTO_FACTORY_SOURCES:-$root.sources}"
+    patiently make_tar || {
+        echo "The root can't be made; PHOTO_FACTORY_SOURCES names a sources.list with another mirror" >&2
+        exit 1
+    }
     mv "$root.new" "$root"
+}
+
+make_tar() {
+    mmdebstrap --format=tar --aptopt='Acquire::Retries "5"' --variant=minbase --architectures="$all" --include="$include" \
+        "$SUITE" "$root.new" - <"${PHOTO_FACTORY_SOURCES:-$root.sources}"
 }
 
 # enter ROOT COMMAND...: runs it in there, as root of a namespace of its own.

@@ -29,6 +29,15 @@ need() {
         $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing </dev/null
 }
 
+# patiently COMMAND...: what asks an archive, up to three times: now and then one is changed while it is read.
+patiently() {
+    for pause in 20 60 0; do
+        ! "$@" || return 0
+        sleep "$pause"
+    done
+    return 1
+}
+
 # become_root WHAT FOR: how to run a command as root.
 become_root() {
     as_root=

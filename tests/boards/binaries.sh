@@ -21,9 +21,8 @@ root=$boards/$arch.root
 if ! cmp -s "$deb" "$root/package.deb"; then
     rm -rf --one-file-system "$root"
     echo "Installing $deb with apt in a root of $arch"
-    mmdebstrap --quiet --arch="$arch" --variant=minbase --include="$(realpath "$deb")" \
-        --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount \
-        ${PHOTO_FACTORY_SOURCES:+--setup-hook=true} bookworm "$root" ${PHOTO_FACTORY_SOURCES:+- <"$PHOTO_FACTORY_SOURCES"}
+    patiently mmdebstrap --quiet --arch="$arch" --variant=minbase --include="$(realpath "$deb")" \
+        --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount bookworm "$root"
     cp "$deb" "$root/package.deb"
 fi
 chroot "$root" photo-factory --version
