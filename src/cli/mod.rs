@@ -197,8 +197,9 @@ fn understood(arguments: &[String], carry_out: CarryOut) -> Ended {
 fn is_about_installed(arguments: &Arguments) -> bool {
     let is_named = arguments.root.is_some() || arguments.config.is_some();
     let here = std::env::current_dir().unwrap_or_default();
-    // What may not be looked at is there.
-    let exists = |path: &Path| path.try_exists().unwrap_or(true);
+    // Settings that may not be looked at are there; a folder that may not, which root left to the factory's user, is no factory of that user.
+    let is_settings = |path: &Path| path == Path::new(installed::SETTINGS);
+    let exists = |path: &Path| path.try_exists().unwrap_or(is_settings(path));
     !is_named && !matches!(arguments.command, Command::Run(_)) && installed::is_meant(&here, exists)
 }
 

@@ -347,7 +347,9 @@ echo "settings $(stat -c %U:%G:%a /etc/photo-factory/photo-factory.toml)"
 echo "password $(stat -c %U:%a /var/lib/photo-factory/Data/page-password)"
 sed 's/^/settings: /' /etc/photo-factory/photo-factory.toml
 sed 's/^/drop-in: /' "$drop_in"
-echo "== as root"
+echo "== as root, in a folder that the factory's user may not look at"
+mkdir -m 700 /mnt/of-root
+cd /mnt/of-root
 code photo-factory password --new
 echo "new $(stat -c %U /var/lib/photo-factory/Data/page-password)"
 echo "== in the root"
