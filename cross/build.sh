@@ -29,7 +29,7 @@ for word in "$@"; do
             ;;
     esac
 done
-architectures=${architectures:- amd64 arm64 armhf}
+architectures=$(printf '%s\n' ${architectures:-amd64 arm64 armhf} | sort -u | tr '\n' ' ')
 native=$(dpkg --print-architecture)
 version=$(dpkg-parsechangelog -l packaging/debian/changelog -S Version 2>/dev/null ||
     sed -n '1s/.*(\(.*\)).*/\1/p' packaging/debian/changelog)
