@@ -16,6 +16,9 @@ use smol::channel;
 /// Threads at most. A disk that hangs keeps those that wait for it: there must be others for the page.
 const THREADS: usize = 200;
 
+/// So many jobs may wait for one idle thread: short ones are done one after the other, in the order in which they came.
+const JOBS_FOR_IDLE: usize = 5;
+
 /// An idle thread waits for more work so long.
 const IDLE: Duration = Duration::from_millis(500);
 
@@ -96,18 +99,22 @@ impl Pool {
     fn take(&'static self, job: Job) {
         let mut state = lock(&self.state);
         state.jobs.push_back(job);
-        if state.jobs.len() <= state.idle {
-            self.more.notify_one();
-            return;
-        }
-        if state.threads >= THREADS {
+        self.more.notify_one();
+        self.grow(state);
+    }
+
+    /// Starts a thread where the idle ones are too few for what waits.
+    fn grow(&'static self, mut state: MutexGuard<'_, State>) {
+        if state.jobs.len() <= state.idle * JOBS_FOR_IDLE || state.threads >= THREADS {
             return;
         }
         state.threads += 1;
+        state.idle += 1;
         drop(state);
         if let Err(error) = (self.start)(Box::new(move || self.work())) {
             let mut state = lock(&self.state);
             state.threads -= 1;
+            state.idle -= 1;
             if state.threads > 0 {
                 return;
             }
@@ -124,14 +131,15 @@ impl Pool {
     }
 
     /// What each thread does: one job after the other, until there has been none for a while.
-    fn work(&self) {
+    fn work(&'static self) {
         let mut state = lock(&self.state);
         loop {
-            if let Some(job) = state.jobs.pop_front() {
-                drop(state);
+            state.idle -= 1;
+            while let Some(job) = state.jobs.pop_front() {
+                // This one is busy from now on, perhaps for long: what still waits does not wait for it.
+                self.grow(state);
                 job();
                 state = lock(&self.state);
-                continue;
             }
             state.idle += 1;
             let (woken, waited) = self
@@ -139,8 +147,8 @@ impl Pool {
                 .wait_timeout(state, IDLE)
                 .unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            state.idle -= 1;
             if waited.timed_out() && state.jobs.is_empty() {
+                state.idle -= 1;
                 state.threads -= 1;
                 return;
             }
@@ -255,9 +263,8 @@ mod tests {
         drop(given_up);
         let mut waited_for = Box::pin(on(&POOL, work));
         assert!(smol::block_on(smol::future::poll_once(&mut waited_for)).is_none());
-        for worker in std::mem::take(&mut *lock(&STARTED)) {
-            worker();
-        }
+        let worker = lock(&STARTED).remove(0);
+        worker();
         smol::block_on(waited_for);
         assert_eq!(BEGUN.load(Ordering::Relaxed), 1);
     }
