@@ -79,7 +79,7 @@ sources() {
 # In a clean root.
 make_root() {
     # A list of packages that became another one makes another root.
-    root="$work/$SUITE-$RUST-$(echo "$architectures" $(tools) "$MIRROR" | cksum | cut -d' ' -f1).tar"
+    root="$work/$SUITE-$RUST-$(echo "$architectures" $(tools) | cksum | cut -d' ' -f1).tar"
     [ ! -e "$root" ] || return 0
     need mmdebstrap uidmap
     include=$(tools | tr ' ' '\n' | grep . | tr '\n' ,)cargo-web,rustc-web,ca-certificates
@@ -89,10 +89,6 @@ make_root() {
         [ "$arch" = "$native" ] || all="$all,$arch"
     done
     echo "Making a clean Debian $SUITE in $root"
-    {
-        echo "deb $MIRROR $SUITE main"
-        echo "deb $SECURITY $SUITE-security main"
-    } >"$root.sources"
     patiently make_tar || {
         echo "The root can't be made; PHOTO_FACTORY_SOURCES names a sources.list with another mirror" >&2
         exit 1
@@ -102,7 +98,7 @@ make_root() {
 
 make_tar() {
     mmdebstrap --format=tar --aptopt='Acquire::Retries "5"' --variant=minbase --architectures="$all" --include="$include" \
-        "$SUITE" "$root.new" - <"${PHOTO_FACTORY_SOURCES:-$root.sources}"
+        "$SUITE" "$root.new" ${PHOTO_FACTORY_SOURCES:+"$PHOTO_FACTORY_SOURCES"}
 }
 
 # enter ROOT COMMAND...: runs it in there, as root of a namespace of its own.
@@ -124,7 +120,7 @@ enter() {
 
 in_root() {
     make_root
-    place=$(mktemp -d "$work/root.XXXXXX")
+    place=$(mktemp -d --tmpdir="$work")
     trap 'rm -rf --one-file-system "$place"' EXIT
     # As a user without rights, who can own nothing but what is his own, and make no devices.
     tar -x -C "$place" -f "$root" --exclude='./dev/*' --no-same-owner

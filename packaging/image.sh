@@ -11,7 +11,7 @@
 # zones, and the certificates. No maintainer script runs, so every architecture is made on any machine. The same .debs and the
 # same state of Debian's archive give the same bytes.
 #
-# Where Debian comes from: cross/versions, or the file of apt's sources that PHOTO_FACTORY_SOURCES names. SOURCE_DATE_EPOCH: the time
+# Where Debian comes from: its own archives, or the file of apt's sources that PHOTO_FACTORY_SOURCES names. SOURCE_DATE_EPOCH: the time
 # of every file (default: the last commit's).
 set -eu
 cd "$(dirname "$0")/.."
@@ -37,11 +37,6 @@ trap 'rm -rf "$work"' EXIT
 # apt's user looks into it.
 chmod 755 "$work"
 
-{
-    echo "deb $MIRROR $SUITE main"
-    echo "deb $MIRROR $SUITE-updates main"
-    echo "deb $SECURITY $SUITE-security main"
-} >"$work/sources"
 created=$(date -u -d "@$SOURCE_DATE_EPOCH" +%Y-%m-%dT%H:%M:%SZ)
 
 # packed ARCHIVE FOLDER: what is in FOLDER as a tar that is the same every time.
@@ -125,12 +120,11 @@ image_of() {
     cp "$1" "$work/repository/"
     (cd "$work/repository" && apt-ftparchive packages . >Packages)
 
-    {
-        cat "${PHOTO_FACTORY_SOURCES:-$work/sources}"
-        echo "deb [trusted=yes] copy:$work/repository ./"
-    } | mmdebstrap --quiet --variant=extract --architectures="$arch" --aptopt='Acquire::Retries "5"' \
+    mmdebstrap --quiet --variant=extract --architectures="$arch" --aptopt='Acquire::Retries "5"' \
         --include=photo-factory,tzdata,ca-certificates,base-files \
-        --skip=check/empty,cleanup/apt,cleanup/reproducible --aptopt='APT::Sandbox::User "root"' "$SUITE" "$work/root" -
+        --skip=check/empty,cleanup/apt,cleanup/reproducible --aptopt='APT::Sandbox::User "root"' \
+        --setup-hook="echo 'deb [trusted=yes] copy:$work/repository ./' >\"\$1\"/etc/apt/sources.list.d/own.list" \
+        "$SUITE" "$work/root" ${PHOTO_FACTORY_SOURCES:+"$PHOTO_FACTORY_SOURCES"}
 
     root=$work/root
     mkdir -p "$2/etc/ssl/certs" "$2/tmp" "$2/usr/share"

@@ -16,10 +16,6 @@ chmod 755 "$work"
 trap 'GNUPGHOME="$work/gpg" gpgconf --kill all; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
 
-{
-    echo "deb $MIRROR $SUITE main"
-    echo "deb $SECURITY $SUITE-security main"
-} >"$work/sources"
 failures=0
 # holds WHAT COMMAND...: one line for each check.
 holds() {
@@ -53,11 +49,10 @@ made_twice() {
 # installed_from REPOSITORY ARCH: what apt does on a new machine; emulation is not needed where no maintainer script runs.
 installed_from() {
     rm -rf "$work/root"
-    {
-        cat "${PHOTO_FACTORY_SOURCES:-$work/sources}"
-        echo "deb [signed-by=$work/apt/photo-factory.gpg] copy:$1 stable main"
-    } | mmdebstrap --quiet --variant=extract --architectures="$2" --include=photo-factory --skip=check/empty,cleanup/apt \
-        --aptopt='APT::Sandbox::User "root"' --aptopt='Acquire::Retries "5"' "$SUITE" "$work/root" - &&
+    mmdebstrap --quiet --variant=extract --architectures="$2" --include=photo-factory --skip=check/empty,cleanup/apt \
+        --aptopt='APT::Sandbox::User "root"' --aptopt='Acquire::Retries "5"' \
+        --setup-hook="echo 'deb [signed-by=$work/apt/photo-factory.gpg] copy:$1 stable main' >\"\$1\"/etc/apt/sources.list.d/own.list" \
+        "$SUITE" "$work/root" ${PHOTO_FACTORY_SOURCES:+"$PHOTO_FACTORY_SOURCES"} &&
         [ -x "$work/root/usr/bin/photo-factory" ]
 }
 is_complete() { (cd "$release" && sha256sum --quiet --check SHA256SUMS && gpg --batch --verify SHA256SUMS.asc SHA256SUMS); }

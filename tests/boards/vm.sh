@@ -184,15 +184,14 @@ furnish() {
     printf 'UsePAM no\nUseDNS no\n' >"$1/etc/ssh/sshd_config.d/board.conf"
     systemctl --quiet --root "$1" enable systemd-networkd ssh
     systemd-machine-id-setup --root "$1" >/dev/null
-    mkdir -p "$1/root/.ssh"
-    chmod 700 "$1/root/.ssh"
 }
 
 # A disk for this run alone.
 fresh_disk() {
     cp --sparse=always --reflink=auto "$boards/$arch.ext4" "$work/disk"
     mount -o loop "$work/disk" "$work/mnt"
-    cp "$work/key.pub" "$work/mnt/root/.ssh/authorized_keys"
+    cp "$work/key.pub" "$work/mnt/etc/ssh/board.keys"
+    echo 'AuthorizedKeysFile /etc/ssh/board.keys' >"$work/mnt/etc/ssh/sshd_config.d/key.conf"
     if [ "$arch" = amd64 ]; then
         # Addresses of the link-local kind: they meet nobody's network.
         net=169.254.$((1 + $$ % 250))
