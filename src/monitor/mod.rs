@@ -161,6 +161,8 @@ pub struct Seen {
 pub struct Monitor {
     settings: Settings,
     memory: Mutex<Memory>,
+    /// One commit at a time: of a second one, what the first is writing would be seen neither as waiting nor as written.
+    committing: Mutex<()>,
     history: History,
 }
 
@@ -200,6 +202,7 @@ impl Monitor {
         Self {
             settings,
             memory: Mutex::new(memory),
+            committing: Mutex::new(()),
             history,
         }
     }
@@ -467,6 +470,10 @@ impl Monitor {
 
     /// Commits what waits, and drops what is older than the settings say. Call it at stop.
     pub fn flush(&self, now: Timestamp) {
+        let _alone = self
+            .committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let (is_doubtful, drift) = self.clock(now);
         let batch = {
             let mut memory = self.memory();

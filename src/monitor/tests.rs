@@ -501,6 +501,35 @@ fn an_incident_is_one_however_often_it_is_said_and_lives_through_a_restart() {
 static IS_KEPT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 #[test]
+fn an_event_is_seen_at_every_moment_while_several_services_commit_at_once() {
+    let data = Data::new();
+    let monitor = open(&data.0, at(0), SYNCHRONIZED);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for service in [Service::LIBRARIAN, Service::DASHBOARD] {
+            let (monitor, done) = (&monitor, &done);
+            scope.spawn(move || {
+                while !done.load(Ordering::SeqCst) {
+                    monitor.beat(&service, Status::Up.into(), at(1));
+                    monitor.flush(at(1));
+                }
+            });
+        }
+        let mut unseen = 0;
+        for number in 0..100 {
+            let text = format!("event {number}");
+            monitor.tell(Kind::Service, "test", &text, at(2 + number));
+            for _ in 0..20 {
+                let events = monitor.events(3);
+                unseen += u32::from(!events.iter().any(|event| event.text == text));
+            }
+        }
+        done.store(true, Ordering::SeqCst);
+        assert_eq!(unseen, 0);
+    });
+}
+
+#[test]
 fn p10_beats_roll_ups_and_events_of_a_doubtful_clock_are_put_right_once_a_time_service_keeps_it() {
     let data = Data::new();
     let of = Service::LIBRARIAN;
