@@ -5,7 +5,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . packaging/needs.sh
-. tests/boards/vm.sh
+. tests/boards/checks.sh
 
 arch=${1:?which architecture? arm64 or armhf}
 shift
@@ -22,7 +22,8 @@ if ! cmp -s "$deb" "$root/package.deb"; then
     rm -rf --one-file-system "$root"
     echo "Installing $deb with apt in a root of $arch"
     patiently mmdebstrap --quiet --arch="$arch" --variant=minbase --include="$(realpath "$deb")" \
-        --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount bookworm "$root"
+        --hook-dir=/usr/share/mmdebstrap/hooks/file-mirror-automount bookworm "$root" \
+        ${PHOTO_FACTORY_SOURCES:+"$PHOTO_FACTORY_SOURCES"}
     cp "$deb" "$root/package.deb"
 fi
 chroot "$root" photo-factory --version

@@ -198,7 +198,7 @@ check "it has started with a watchdog of 15 seconds" await 60 is_active
 await 60 answers || true
 # give FOLDER: into the machine beside the inbox, synced, and into the inbox in one step.
 give() {
-    tar -C "$work" -cf - "$1" | guest_reads "runuser -u photo-factory -- tar -C $home -xf - && sync &&
+    tar -C "$work" -cf - "$1" | guest_reads "runuser -u photo-factory -- tar --warning=no-timestamp -C $home -xf - && sync &&
         mv $home/$1 $home/Photos_Inbox/$1 && sync"
 }
 is_another() {

@@ -63,7 +63,7 @@ patiently make_board || {
     give_up "what the program for arm64 depends on is fetched by apt"
 }
 dpkg-deb -x "$boards_deb" "$board"
-(arch=arm64 && run_foreign)
+run_foreign arm64
 on_board() { chroot "$board" /usr/bin/photo-factory "$@"; }
 version() { on_board --version; }
 check "the program for arm64 says its version" version
@@ -84,8 +84,8 @@ check "it files a dozen pictures, its worker reads their dates, and all are veri
 
 size() {
     for deb in "$own" "$boards_deb"; do
-        printf '%s: %s bytes, %s KiB installed, program %s bytes\n' "$(basename "$deb")" "$(stat -c %s "$deb")" \
+        printf '        %s: %s bytes, %s KiB installed, program %s bytes\n' "$(basename "$deb")" "$(stat -c %s "$deb")" \
             "$(dpkg-deb -f "$deb" Installed-Size)" "$(dpkg-deb --fsys-tarfile "$deb" | tar -tv ./usr/bin/photo-factory | awk '{ print $3 }')"
     done
 }
-check "sizes" size
+size

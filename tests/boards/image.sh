@@ -7,6 +7,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 . packaging/needs.sh
+. tests/boards/checks.sh
 if [ "$(id -u)" != 0 ]; then
     echo "skipped: the NAS images need root to be run" >&2
     exit 0
@@ -30,38 +31,6 @@ clean_up() {
 trap clean_up EXIT
 # An interrupted sh runs no EXIT trap of its own accord.
 trap 'exit 130' INT TERM
-
-failures=0
-# holds WHAT COMMAND...: one line for each check.
-holds() {
-    what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok      $what"
-    else
-        echo "FAILED  $what"
-        tail -n 20 "$work/said" | sed 's/^/        /'
-        failures=$((failures + 1))
-    fi
-}
-fails() { ! "$@"; }
-
-# soon COMMAND...: until it holds, for a minute. Emulated programs are slow.
-soon() {
-    for _ in $(seq 300); do
-        if "$@"; then
-            return 0
-        fi
-        sleep 0.2
-    done
-    return 1
-}
-
-# emulated NAME: has the kernel run foreign programs, also within containers.
-emulated() {
-    [ -e /proc/sys/fs/binfmt_misc/register ] || mount -t binfmt_misc binfmt_misc /proc/sys/fs/binfmt_misc
-    [ -e "/proc/sys/fs/binfmt_misc/$1" ] || cat "/usr/lib/binfmt.d/$1.conf" >/proc/sys/fs/binfmt_misc/register
-}
 
 # The smallest photo with a date: 8 × 8 grey pixels, taken on 4 March 2021.
 photo() {
@@ -115,34 +84,34 @@ lives() {
     began=$(date +%s%N)
     # shellcheck disable=SC2086 # one word per option
     container=$(pod run -d --log-driver k8s-file $hardened -v "$data:/data" "$image" run --listen 127.0.0.1:0)
-    holds "it starts as user $user with a read-only root" soon said_address
+    check "it starts as user $user with a read-only root" await 60 said_address
     address=$(tail -n 1 "$work/address")
-    holds "its page answers at ${address:-?}" soon curl -sSf -o "$work/page" "$address"
+    check "its page answers at ${address:-?}" await 60 curl -sSf -o "$work/page" "$address"
     echo "        first page after $((($(date +%s%N) - began) / 1000000)) ms, with the container's own start"
-    holds "its page is ours" grep -q 'Photo Factory' "$work/page"
+    check "its page is ours" grep -q 'Photo Factory' "$work/page"
     arrives IMG_0001.JPG "$data/Photos_Inbox"
-    holds "a photo in the inbox is filed by its day, with its bytes" soon is_filed "$data" IMG_0001.JPG
-    holds "what it makes belongs to its user" [ "$(stat -c %u:%g "$data/Storage/Originals/2021/2021-03-04/IMG_0001.JPG")" = "$user" ]
-    holds "the health check is well" soon pod healthcheck run "$container"
-    holds "doctor has no findings, and both workers start" doctor_finds_nothing
+    check "a photo in the inbox is filed by its day, with its bytes" await 60 is_filed "$data" IMG_0001.JPG
+    check "what it makes belongs to its user" [ "$(stat -c %u:%g "$data/Storage/Originals/2021/2021-03-04/IMG_0001.JPG")" = "$user" ]
+    check "the health check is well" await 60 pod healthcheck run "$container"
+    check "doctor has no findings, and both workers start" doctor_finds_nothing
     echo "        $(awk '/VmRSS/ { print int($2 / 1024) " MiB" }' "/proc/$(pod inspect -f '{{.State.Pid}}' "$container")/status") resident"
     pod kill -s TERM "$container" >/dev/null
-    holds "SIGTERM ends it" soon is_over
-    holds "it ends with 0" exit_code_is 0
-    holds "the health check is not well without it" fails once status --check
+    check "SIGTERM ends it" await 60 is_over
+    check "it ends with 0" exit_code_is 0
+    check "the health check is not well without it" refused once status --check
     pod rm -f "$container" >/dev/null
     container=
 
     arrives IMG_0002.JPG "$data/Photos_Inbox"
-    holds "one pass over the inbox (the photo is a duplicate)" once ingest
-    holds "the duplicate was cleared" [ ! -e "$data/Photos_Inbox/IMG_0002.JPG" ]
-    holds "verify reads the photo again and finds it right" once verify
+    check "one pass over the inbox (the photo is a duplicate)" once ingest
+    check "the duplicate was cleared" [ ! -e "$data/Photos_Inbox/IMG_0002.JPG" ]
+    check "verify reads the photo again and finds it right" once verify
     # The volume is new: the image decides who may write there.
-    holds "any user may use a volume that Docker makes" pod run --rm --no-healthcheck --read-only --user 4242:4242 --network host \
+    check "any user may use a volume that Docker makes" pod run --rm --no-healthcheck --read-only --user 4242:4242 --network host \
         --ulimit nofile=1024:4096 --ulimit nproc=1000:1000 -v photos:/data "$image" ingest
     pod volume rm photos >/dev/null
     tree=$(pod image mount "$image")
-    holds "it holds no program but the three" has_only_ours "$tree"
+    check "it holds no program but the three" has_only_ours "$tree"
     pod image unmount "$image" >/dev/null
     pod rmi -f "$image" >/dev/null
 }
@@ -156,9 +125,9 @@ fi
 for arch in "$@"; do
     echo "$arch"
     case $arch in
-        amd64) platform=amd64 emulator=qemu-x86_64 ;;
-        arm64) platform=arm64 emulator=qemu-aarch64 ;;
-        armhf) platform=arm emulator=qemu-arm ;;
+        amd64) platform=amd64 ;;
+        arm64) platform=arm64 ;;
+        armhf) platform=arm ;;
         *)
             echo "There are no images for $arch, but for amd64, arm64 and armhf." >&2
             exit 1
@@ -169,21 +138,21 @@ for arch in "$@"; do
         echo "There is no image for $arch in $images: make it with packaging/image.sh." >&2
         exit 1
     fi
-    [ "$arch" = "$(dpkg --print-architecture)" ] || emulated "$emulator"
+    run_foreign "$arch"
     lives "$archive"
     all=${archive%_"${arch}"_docker.tar}_oci.tar
-    holds "the archive of all architectures has the same image" sh -c "
+    check "the archive of all architectures has the same image" sh -c "
         skopeo --override-arch $platform inspect --config oci-archive:$all | jq -S 'del(.variant)' >$work/one
         skopeo --override-arch $platform inspect --config docker-archive:$archive | jq -S 'del(.variant)' | diff - $work/one"
 done
 
-holds "the archive of all architectures can be copied on, as into a registry" \
+check "the archive of all architectures can be copied on, as into a registry" \
     skopeo copy --quiet --all "oci-archive:$all" "dir:$work/registry"
 echo compose.yaml
-holds "docker-compose understands it" docker-compose -f packaging/compose.yaml config
+check "docker-compose understands it" docker-compose -f packaging/compose.yaml config
 
-if [ "$failures" != 0 ]; then
-    echo "$failures checks failed. What podman said:" >&2
+if [ "$failed" != 0 ]; then
+    echo "$failed checks failed. What podman said:" >&2
     tail -n 40 "$work/podman" >&2
     exit 1
 fi

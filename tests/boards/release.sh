@@ -7,6 +7,7 @@ set -eu
 cd "$(dirname "$0")/../.."
 . packaging/needs.sh
 . cross/versions
+. tests/boards/checks.sh
 need mmdebstrap apt-utils gpg jq debian-archive-keyring
 
 debs=${1:-${CARGO_TARGET_DIR:-target}/deb}
@@ -15,21 +16,6 @@ work=$(mktemp -d)
 chmod 755 "$work"
 trap 'GNUPGHOME="$work/gpg" gpgconf --kill all; rm -rf "$work"' EXIT
 trap 'exit 130' INT TERM
-
-failures=0
-# holds WHAT COMMAND...: one line for each check.
-holds() {
-    what=$1
-    shift
-    if "$@" >"$work/said" 2>&1; then
-        echo "ok      $what"
-    else
-        echo "FAILED  $what"
-        tail -n 20 "$work/said" | sed 's/^/        /'
-        failures=$((failures + 1))
-    fi
-}
-fails() { ! "$@"; }
 
 GNUPGHOME=$work/gpg
 PHOTO_FACTORY_SIGN_KEY=release@example.org
@@ -68,27 +54,27 @@ names_crates_and_libraries() {
 set -- "$debs"/photo-factory_*.deb
 version=$(dpkg-deb -f "$1" Version)
 release=${CARGO_TARGET_DIR:-target}/release-files/$version
-holds "made twice, it is the same to the byte" made_twice
-holds "every file has the hash that SHA256SUMS says, which is signed" is_complete
-holds "the sources are those of the commit" has_the_sources
+check "made twice, it is the same to the byte" made_twice
+check "every file has the hash that SHA256SUMS says, which is signed" is_complete
+check "the sources are those of the commit" has_the_sources
 cp -R "$release/apt" "$work/apt"
 for deb in "$@"; do
     arch=$(dpkg-deb -f "$deb" Architecture)
-    holds "$arch: apt takes the package from the repository, and its dependencies from Debian" installed_from "$work/apt" "$arch"
-    holds "$arch: the list of components names crates and Debian's libraries" names_crates_and_libraries "$release/photo-factory_${version}_$arch.cdx.json"
-    holds "$arch: the crates' licences are there" grep -q '^redb ' "$release/photo-factory_${version}_$arch.licences.txt"
+    check "$arch: apt takes the package from the repository, and its dependencies from Debian" installed_from "$work/apt" "$arch"
+    check "$arch: the list of components names crates and Debian's libraries" names_crates_and_libraries "$release/photo-factory_${version}_$arch.cdx.json"
+    check "$arch: the crates' licences are there" grep -q '^redb ' "$release/photo-factory_${version}_$arch.licences.txt"
 done
 cp -R "$work/apt" "$work/changed"
 sed -i 's/^Label: .*/Label: Another Factory/' "$work/changed/dists/stable/InRelease"
-holds "apt refuses a repository whose signature does not fit" fails installed_from "$work/changed" "$arch"
+check "apt refuses a repository whose signature does not fit" refused installed_from "$work/changed" "$arch"
 rm -rf "$work/changed"
 cp -R "$work/apt" "$work/changed"
 find "$work/changed/pool" -name "*_$arch.deb" -exec sh -c 'printf x >>"$1"' append {} \;
-holds "apt refuses a package that was changed" fails installed_from "$work/changed" "$arch"
+check "apt refuses a package that was changed" refused installed_from "$work/changed" "$arch"
 
 cat "$release/SIZES"
-if [ "$failures" != 0 ]; then
-    echo "$failures checks failed" >&2
+if [ "$failed" != 0 ]; then
+    echo "$failed checks failed" >&2
     exit 1
 fi
 echo "All well"

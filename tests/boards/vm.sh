@@ -1,73 +1,12 @@
 # shellcheck shell=sh disable=SC2154
-# Sourced by boot.sh and life.sh: a machine with Debian and systemd, commands in it, its page, and the checks.
+# Sourced by boot.sh and life.sh: a machine with Debian and systemd, commands in it, and its page.
 # The caller says what `arch` is (arm64 or amd64), and starts in the repository's root, as root.
 
-boards="$(realpath -m "${CARGO_TARGET_DIR:-target}")/boards"
-failed=0
+. tests/boards/checks.sh
+
 boots=0
 machine=
 forwards=
-
-# check WHAT COMMAND...: one line. What the command says is its figure where it went well, and the reason where it did not.
-check() {
-    what=$1
-    shift
-    if said=$("$@" 2>&1); then
-        echo "ok      $what${said:+: $said}"
-    else
-        echo "FAILED  $what"
-        printf '%s\n' "$said" | tail -n 20 | sed 's/^/        /'
-        failed=$((failed + 1))
-    fi
-}
-
-# give_up WHY: where nothing that follows could be looked at.
-give_up() {
-    echo "FAILED  $1: nothing more can be looked at"
-    failed=$((failed + 1))
-    exit 1
-}
-
-# await SECONDS COMMAND...: until it is so; fails, and says so, when the time is over.
-await() {
-    patience=$1
-    deadline=$(($(date +%s) + patience))
-    shift
-    until "$@" >/dev/null 2>&1; do
-        if [ "$(date +%s)" -ge "$deadline" ]; then
-            echo "not within $patience seconds: $*"
-            return 1
-        fi
-        sleep 0.3
-    done
-}
-
-# at_most LIMIT FIGURE UNIT, both as decimals.
-at_most() {
-    echo "$2 $3 (at most $1)"
-    awk -v limit="$1" -v figure="$2" 'BEGIN { exit !(figure != "" && figure + 0 <= limit + 0) }'
-}
-
-# same EXPECTED FOUND
-same() {
-    [ "$1" = "$2" ] || {
-        printf 'expected: %s\nfound: %s\n' "$1" "$2"
-        return 1
-    }
-}
-
-# refused COMMAND...: it fails.
-refused() {
-    ! "$@" >/dev/null
-}
-
-free_port() {
-    while
-        port=$(shuf -n 1 -i 20000-32000)
-        ss -Hltn "sport = :$port" | grep -q .
-    do :; done
-    echo "$port"
-}
 
 # begin NAME: a folder for this run, and what must be so in the end however it ends.
 begin() {
@@ -115,19 +54,6 @@ finish() {
     [ "$failed" = 0 ] || echo "$failed checks FAILED"
     [ "$code" = 0 ] && [ "$failed" = 0 ] && echo "All as it should be." && exit 0
     exit 1
-}
-
-# Programs of the foreign architecture run here by qemu's user emulation. What is registered stays so.
-run_foreign() {
-    [ "$arch" != "$(dpkg --print-architecture)" ] || return 0
-    handlers=/proc/sys/fs/binfmt_misc
-    [ -e $handlers/register ] || mount -t binfmt_misc binfmt_misc $handlers
-    [ -e $handlers/qemu-aarch64 ] || {
-        elf='\x7f\x45\x4c\x46\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00'
-        mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
-        # F: opened once, so that it is found in any root.
-        printf '%s' ":qemu-aarch64:M::$elf:$mask:/usr/bin/qemu-aarch64-static:OCF" >$handlers/register
-    }
 }
 
 # The disk that every run begins with: Debian 12 as on a board, without Photo Factory. Made once, and kept.
@@ -396,14 +322,4 @@ many_pictures() {
         number=$((number + 1))
         { cat "$3" && echo "$2 $number"; } >"$2/IMG_$((1000 + number)).JPG"
     done
-}
-
-# newest_deb: the one of this architecture.
-newest_deb() {
-    found=$(ls -t "${CARGO_TARGET_DIR:-target}"/deb/photo-factory_*_"$arch".deb 2>/dev/null | head -n 1)
-    [ -n "$found" ] || {
-        echo "No target/deb/photo-factory_*_$arch.deb: build it first, or name the .deb." >&2
-        exit 1
-    }
-    echo "$found"
 }
