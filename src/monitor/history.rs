@@ -39,7 +39,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -56,6 +57,9 @@ use super::service::{Beat, Service, ServiceRow, Watched};
 
 /// The cache: the history is written at one end and seldom read.
 const CACHE_BYTES: usize = 512 * 1024;
+
+/// So long a stop waits for those who read at most.
+const CLOSE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Damaged files kept beside the good one; a further one takes the place of the last.
 const DAMAGED_KEPT: u32 = 5;
@@ -74,6 +78,7 @@ pub(super) struct History {
 #[derive(Debug)]
 struct State {
     database: Option<Arc<Database>>,
+    is_closed: bool,
     damaged: Option<String>,
     failing: Option<String>,
 }
@@ -122,6 +127,7 @@ impl History {
             commits: AtomicU64::new(0),
             state: Mutex::new(State {
                 database: None,
+                is_closed: false,
                 damaged: None,
                 failing: None,
             }),
@@ -260,8 +266,30 @@ impl History {
         guarded(|| read(&database)).unwrap_or_default()
     }
 
+    /// Closes the file, so that whoever opens it next finds it whole: nothing is read or written from here on. Readers come to their
+    /// end first, but a disk that hangs keeps nobody from stopping. No commit may be under way.
+    pub(super) fn close(&self) {
+        let database = {
+            let mut state = self.state();
+            state.is_closed = true;
+            state.database.take()
+        };
+        let Some(database) = database else {
+            return;
+        };
+        let readers = Arc::downgrade(&database);
+        drop(database);
+        let give_up = Instant::now() + CLOSE_WITHIN;
+        while readers.strong_count() > 0 && Instant::now() < give_up {
+            thread::sleep(Duration::from_millis(2));
+        }
+    }
+
     /// Tries to open or make the file.
     fn reopen(&self) -> Option<Arc<Database>> {
+        if self.state().is_closed {
+            return None;
+        }
         let mut opened = open_or_create(&self.path);
         let mut damaged = None;
         if let Err(Fault::Damaged(why)) = &opened {

@@ -214,12 +214,14 @@ impl Monitor {
         }
     }
 
-    /// Everything is stopped on purpose: says so for every service, and commits.
+    /// Everything is stopped on purpose: says so for every service, commits, and closes the file, whoever still holds the monitor.
     pub fn stop(&self, now: Timestamp) {
         for row in self.current() {
             self.note_beat(&row.service, Status::Stopped.into(), now);
         }
         self.flush(now);
+        let _alone = self.commit_alone();
+        self.history.close();
     }
 
     /// Notes a beat; says whether a commit is due.
@@ -470,10 +472,7 @@ impl Monitor {
 
     /// Commits what waits, and drops what is older than the settings say. Call it at stop.
     pub fn flush(&self, now: Timestamp) {
-        let _alone = self
-            .committing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.commit_alone();
         let (is_doubtful, drift) = self.clock(now);
         let batch = {
             let mut memory = self.memory();
@@ -531,6 +530,12 @@ impl Monitor {
             self.history.clock.is_doubtful(now),
             self.history.clock.drift(now),
         )
+    }
+
+    fn commit_alone(&self) -> MutexGuard<'_, ()> {
+        self.committing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -416,9 +416,8 @@ fn roll_ups_hold_what_was_up_and_down_and_the_time_between_two_runs_is_unknown()
     monitor.beat(&of, down, at(100));
     let_pass(&monitor, &of, Duration::from_secs(40));
     monitor.stop(at(140));
-    assert_eq!(seconds(&monitor, &of), (100, 0, 40));
-    drop(monitor);
     let monitor = open(&data.0, at(3_000), SYNCHRONIZED);
+    assert_eq!(seconds(&monitor, &of), (100, 0, 40));
     let degraded = Report::from(Status::Degraded("slow".to_owned()));
     monitor.beat(
         &of,
@@ -526,6 +525,32 @@ fn an_event_is_seen_at_every_moment_while_several_services_commit_at_once() {
         }
         done.store(true, Ordering::SeqCst);
         assert_eq!(unseen, 0);
+    });
+}
+
+#[test]
+fn a_stopped_monitor_has_closed_its_file_whoever_reads_and_reports_on() {
+    let data = Data::new();
+    let monitor = open(&data.0, at(0), SYNCHRONIZED);
+    up(&monitor, 1);
+    let done = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                drop(monitor.beats(&Service::LIBRARIAN, at(0), at(10)));
+                up(&monitor, 2);
+                monitor.flush(at(2));
+            }
+        });
+        monitor.stop(at(3));
+        let rows = rows_on_disk(&data.0, &settings().roster);
+        done.store(true, Ordering::SeqCst);
+        let row = rows
+            .iter()
+            .find(|row| row.service == Service::LIBRARIAN)
+            .expect("it can be read");
+        // The other one may have reported in between.
+        assert!(row.status.is_some());
     });
 }
 

@@ -22,6 +22,14 @@ const DATES: [&str; 6] = [
 
 /// The library that gives a program another clock, for programs with threads; `None`, said, where it is not installed.
 pub(crate) fn library(test: &str) -> Option<PathBuf> {
+    // A program of another architecture needs one of its own, where there is one.
+    if let Some(library) = std::env::var_os("PHOTO_FACTORY_FAKETIME") {
+        if library.is_empty() {
+            println!("skipped: {test}: no library gives such a program another clock");
+            return None;
+        }
+        return Some(library.into());
+    }
     if !installed("faketime", test) {
         return None;
     }
@@ -31,7 +39,7 @@ pub(crate) fn library(test: &str) -> Option<PathBuf> {
 }
 
 /// Has a command see the wall clock that the file says, as it says it at each moment; intervals stay true.
-fn with_clock(command: &mut Command, library: &Path, file: &Path) {
+pub(crate) fn with_clock(command: &mut Command, library: &Path, file: &Path) {
     command
         .env("LD_PRELOAD", library)
         .env("FAKETIME_TIMESTAMP_FILE", file)
@@ -41,7 +49,7 @@ fn with_clock(command: &mut Command, library: &Path, file: &Path) {
 }
 
 /// Sets that clock. In one step: a half-written file would be another date.
-fn set(file: &Path, date: &str) {
+pub(crate) fn set(file: &Path, date: &str) {
     let new = file.with_extension("new");
     fs::write(&new, format!("@{date}\n")).unwrap();
     fs::rename(&new, file).unwrap();

@@ -8,9 +8,8 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::factory::{
-    Factory, NOBODY, copy_program, hash, installed, may_mount, output_of, program, text,
-};
+use crate::clock;
+use crate::factory::{Factory, NOBODY, copy_program, hash, may_mount, output_of, program, text};
 use crate::fixtures::exif::Exif;
 use crate::fixtures::jpeg;
 
@@ -429,22 +428,20 @@ fn a_page_whose_port_is_taken_and_another_command_at_work_are_told() {
 
 #[test]
 fn a_clock_that_cannot_be_right_is_found() {
-    if !installed("faketime", "the clock that cannot be right") {
+    let Some(library) = clock::library("the clock that cannot be right") else {
         return;
-    }
+    };
     let factory = in_order("doctor-s-clock");
+    let file = factory.root().join("clock");
     for date in [
         "1970-01-02 00:00:00",
         "2150-01-01 00:00:00",
         "2025-06-01 00:00:00",
     ] {
-        let mut command = Command::new("faketime");
-        command
-            .arg(date)
-            .arg(program())
-            .arg("--root")
-            .arg(factory.root());
-        let said = finding(&told(at_home(command, &factory)), "clock");
+        clock::set(&file, date);
+        let mut command = command(&factory);
+        clock::with_clock(&mut command, &library, &file);
+        let said = finding(&told(command), "clock");
         let year = date.split('-').next().unwrap();
         assert!(said.contains(year), "the fault did not fire: {said}");
         assert!(said.contains("timedatectl set-ntp true"), "{said}");

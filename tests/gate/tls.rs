@@ -74,7 +74,7 @@ fn get(path: &str) -> String {
     format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n")
 }
 
-/// The process that speaks TLS: the daemon's child whose first argument is `tls`.
+/// The process that speaks TLS: the daemon's child with the argument `tls`.
 fn front(factory: &Factory) -> Option<u32> {
     let daemon = factory.pid();
     let children = fs::read_dir("/proc")
@@ -85,7 +85,7 @@ fn front(factory: &Factory) -> Option<u32> {
             let stat = fs::read_to_string(entry.path().join("stat")).ok()?;
             let parent: u32 = stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()?;
             let words = fs::read(entry.path().join("cmdline")).ok()?;
-            let is_front = words.split(|&byte| byte == 0).nth(1) == Some(b"tls");
+            let is_front = words.split(|&byte| byte == 0).any(|word| word == b"tls");
             (parent == daemon && is_front).then_some(pid)
         });
     children.into_iter().next()
