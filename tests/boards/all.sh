@@ -1,5 +1,5 @@
 #!/bin/sh
-# Everything about boards, in hours rather than minutes: the packages for all three architectures, the life of a package, a whole
+# Everything about boards, in an hour or two: the packages for all three architectures, the life of a package, a whole
 # board, the image for a NAS, and the tests against the programs for ARM. CI does this when PHOTO_FACTORY_BOARDS is set.
 set -eu
 cd "$(dirname "$0")/../.."
