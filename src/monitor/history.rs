@@ -267,7 +267,7 @@ impl History {
     }
 
     /// Closes the file, so that whoever opens it next finds it whole: nothing is read or written from here on. Readers come to their
-    /// end first, but a disk that hangs keeps nobody from stopping. No commit may be under way.
+    /// end first, unless that takes longer than [`CLOSE_WITHIN`]. No commit may be under way: it would open the file again.
     pub(super) fn close(&self) {
         let database = {
             let mut state = self.state();

@@ -497,8 +497,6 @@ fn an_incident_is_one_however_often_it_is_said_and_lives_through_a_restart() {
     assert_eq!(monitor.events(10).len(), 2);
 }
 
-static IS_KEPT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
-
 #[test]
 fn an_event_is_seen_at_every_moment_while_several_services_commit_at_once() {
     let data = Data::new();
@@ -553,6 +551,8 @@ fn a_stopped_monitor_has_closed_its_file_whoever_reads_and_reports_on() {
         assert!(row.status.is_some());
     });
 }
+
+static IS_KEPT: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
 
 #[test]
 fn p10_beats_roll_ups_and_events_of_a_doubtful_clock_are_put_right_once_a_time_service_keeps_it() {
